@@ -1,0 +1,124 @@
+"""Files that are never half written, and paths that never leave their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import SettingsError
+
+_CHUNK = 8 << 20
+
+
+def sha256_file(path: str | os.PathLike[str], on_progress: Callable[[int], None] | None = None) -> str:
+    """Hex sha256 of a file's bytes, read in pieces. ``on_progress`` gets the bytes read so far."""
+    digest = hashlib.sha256()
+    done = 0
+    with Path(path).open("rb") as stream:
+        while piece := stream.read(_CHUNK):
+            digest.update(piece)
+            done += len(piece)
+            if on_progress:
+                on_progress(done)
+    return digest.hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: the same value always gives the same text. NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def sha256_json(value: Any) -> str:
+    """Hex sha256 of ``canonical_json(value)``."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside ``path``, with the same suffix; moved over ``path`` when the block ends well.
+
+    When the block raises, the temporary file is removed and ``path`` is as it was.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        temporary.chmod(mode)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder beside ``path``, renamed to ``path`` when the block ends well.
+
+    ``path`` must not exist as a non-empty folder; whoever comes second keeps the first one's result.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _flush_to_disk(file)
+        temporary.chmod(0o777 & ~_umask())
+        try:
+            temporary.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
+    """Write a UTF-8 text file in one step."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def cache_dir() -> Path:
+    """The folder for things that can be made again: ``S2V_CACHE``, or the user's cache folder."""
+    if chosen := os.environ.get("S2V_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else None)
+    return (Path(base) if base else Path.home() / ".cache") / "skeleton2video"
+
+
+def safe_join(folder: str | os.PathLike[str], *parts: str) -> Path:
+    """``folder/parts``, resolved; a path that leaves ``folder`` (by ``..``, a root or a link) is refused."""
+    root = Path(folder).resolve()
+    path = root.joinpath(*parts).resolve()
+    if path != root and root not in path.parents:
+        raise SettingsError(
+            f"The path {'/'.join(parts)!r} leaves its folder.",
+            expected=f"a path inside {root}",
+            got=str(path),
+            remedy="Give a name or a path below that folder.",
+        )
+    return path
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,195 @@
+"""Everything that a person can set for one rendering, with its default, range and meaning in one place.
+
+The nodes' schemas, the command line and the documentation read the ``metadata`` of these fields (``options``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting as a form shows it. ``choices`` is empty for numbers; ``step`` is the form's step, not a constraint."""
+
+    name: str
+    default: Any
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+def _number(default: Any, help: str, minimum: float, maximum: float, step: float) -> Any:
+    return field(
+        default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum, "step": step}
+    )
+
+
+def _choice(default: str, help: str, *choices: str) -> Any:
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True)
+class LoraUse:
+    """A LoRA file at a strength. The weights of the model are never changed by it.
+
+    ``file``: path of the safetensors file. ``strength``: multiplier of its delta; 0 is exactly the base model.
+    """
+
+    file: str
+    strength: float = _number(
+        1.0, "Multiplier of the LoRA's change; 0 is exactly the base model.", -4.0, 4.0, 0.05
+    )
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """Every number that decides the pixels of one rendering, besides the prompt, the pictures and the weights.
+
+    Sizes are pixels, multiples of 16; ``frames`` is 4n + 1.
+    """
+
+    steps: int = _number(
+        30, "Denoising steps. More is sharper and slower; the gain falls off quickly.", 1, 200, 1
+    )
+    guidance: float = _number(
+        5.0,
+        "Guidance scale: how strongly the prompt is preferred over the negative prompt. 1 turns it off and halves the time.",
+        0.0,
+        30.0,
+        0.1,
+    )
+    shift: float = _number(
+        5.0,
+        "Sigma shift: how much of the steps goes to high noise (motion and layout) instead of detail.",
+        0.1,
+        100.0,
+        0.1,
+    )
+    seed: int = _number(0, "Seed of the starting noise.", 0, 2**63 - 1, 1)
+    width: int = _number(832, "Width in pixels, a multiple of 16.", 16, 4096, 16)
+    height: int = _number(480, "Height in pixels, a multiple of 16.", 16, 4096, 16)
+    frames: int = _number(81, "Number of frames, 4n + 1. 81 frames at 16 a second are 5 seconds.", 1, 1001, 4)
+    control_strength: float = _number(
+        1.0,
+        "How strongly the pose video and the reference image steer the picture; 0 ignores them.",
+        0.0,
+        4.0,
+        0.05,
+    )
+    fit: str = _choice(
+        "letterbox",
+        "How a picture of another shape is fitted: letterbox keeps all of it on a border, crop fills the frame and cuts.",
+        "letterbox",
+        "crop",
+    )
+    solver: str = _choice("euler", "The solver that walks from noise to picture.", "euler")
+    precision: str = _choice(
+        "float32",
+        "Latents and timesteps in float32 (exact), or in the model's own type, bit for bit as DiffSynth does.",
+        "float32",
+        "diffsynth",
+    )
+    tiling: bool = field(
+        default=False,
+        metadata={"help": "Encode and decode in overlapping tiles: less memory, more than twice the time."},
+    )
+    loras: tuple[LoraUse, ...] = field(default=(), metadata={"help": "LoRA files with their strengths."})
+
+    def __post_init__(self) -> None:
+        for option in options(SampleSettings):
+            check(option, getattr(self, option.name))
+        if self.width % 16 or self.height % 16:
+            near = [max(16, round(side / 16) * 16) for side in (self.width, self.height)]
+            raise SettingsError(
+                f"The size {self.width} x {self.height} cannot be rendered.",
+                expected="a width and a height that are multiples of 16",
+                got=f"{self.width} x {self.height}",
+                remedy=f"Use {near[0]} x {near[1]}.",
+            )
+        if self.frames % 4 != 1:
+            lower = max(1, (self.frames - 1) // 4 * 4 + 1)
+            raise SettingsError(
+                f"A video of {self.frames} frames cannot be rendered.",
+                expected="4n + 1 frames (..., 77, 81, 85, ...)",
+                got=str(self.frames),
+                remedy=f"Use {lower} or {lower + 4}.",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary; ``from_dict`` is its inverse."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SampleSettings:
+        """Settings out of ``to_dict`` or a user's file. Unknown names are an error, missing ones keep their default."""
+        known = {entry.name for entry in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise SettingsError(
+                f"Unknown setting: {', '.join(unknown)}.",
+                expected=f"one of {', '.join(sorted(known))}",
+                remedy="Check the spelling.",
+            )
+        given = dict(values)
+        if "loras" in given:
+            given["loras"] = tuple(
+                use if isinstance(use, LoraUse) else LoraUse(use["file"], float(use.get("strength", 1.0)))
+                for use in given["loras"]
+            )
+        return cls(**given)
+
+
+def options(kind: type) -> tuple[Option, ...]:
+    """The settable fields of a settings class, in order, as forms need them."""
+    found = []
+    for entry in dataclasses.fields(kind):
+        if entry.default is dataclasses.MISSING or not entry.metadata or isinstance(entry.default, tuple):
+            continue
+        meta = entry.metadata
+        found.append(
+            Option(
+                entry.name,
+                entry.default,
+                meta["help"],
+                meta.get("minimum"),
+                meta.get("maximum"),
+                meta.get("step"),
+                tuple(meta.get("choices", ())),
+            )
+        )
+    return tuple(found)
+
+
+def option(kind: type, name: str) -> Option:
+    """One field of a settings class by its name."""
+    return next(entry for entry in options(kind) if entry.name == name)
+
+
+def check(entry: Option, value: Any) -> None:
+    """Raise ``SettingsError`` when ``value`` has the wrong type or lies outside the option's range or choices."""
+
+    def fail(expected: str) -> SettingsError:
+        return SettingsError(
+            f"The setting {entry.name} cannot be {value!r}.", expected=expected, got=repr(value)
+        )
+
+    if entry.choices:
+        if value not in entry.choices:
+            raise fail(f"one of {', '.join(entry.choices)}")
+    elif isinstance(entry.default, bool):
+        if not isinstance(value, bool):
+            raise fail("true or false")
+    elif isinstance(entry.default, (int, float)):
+        whole = isinstance(entry.default, int)
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            raise fail("a whole number" if whole else "a number")
+        # Written so that NaN fails too.
+        if not (entry.minimum <= value <= entry.maximum):  # type: ignore[operator]
+            raise fail(f"from {entry.minimum:g} to {entry.maximum:g}")
