@@ -4,7 +4,7 @@ WEB_DIRECTORY = "./nodes/web"
 
 
 async def comfy_entrypoint():
-    """The extension with its nodes (API V3). Imported here and not above, so that the pack costs the host nothing at start."""
+    """The extension with its nodes (API V3), imported here so that the pack costs the host nothing at start."""
     import logging
 
     try:

@@ -36,7 +36,8 @@ class Sweep:
 class Cell:
     """One rendering of a sweep.
 
-    ``id``: hex sha256 of everything that decides its pixels. ``index``: its place on each axis. ``labels``: one text an axis.
+    ``id``: hex sha256 of everything that decides its pixels. ``index``: its place on each axis.
+    ``labels``: one text an axis.
     """
 
     id: str

@@ -15,7 +15,7 @@ from ..errors import SettingsError
 
 @dataclass(frozen=True)
 class Option:
-    """One setting as a form shows it. ``choices`` is empty for numbers; ``step`` is the form's step, not a constraint."""
+    """One setting as a form shows it. ``choices`` is empty for numbers; ``step`` is the form's, not a constraint."""
 
     name: str
     default: Any
@@ -27,9 +27,7 @@ class Option:
 
 
 def _number(default: Any, help: str, minimum: float, maximum: float, step: float) -> Any:
-    return field(
-        default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum, "step": step}
-    )
+    return field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum, "step": step})
 
 
 def _choice(default: str, help: str, *choices: str) -> Any:
@@ -44,9 +42,7 @@ class LoraUse:
     """
 
     file: str
-    strength: float = _number(
-        1.0, "Multiplier of the LoRA's change; 0 is exactly the base model.", -4.0, 4.0, 0.05
-    )
+    strength: float = _number(1.0, "Multiplier of the LoRA's change; 0 is exactly the base model.", -4.0, 4.0, 0.05)
 
 
 @dataclass(frozen=True)
@@ -56,12 +52,10 @@ class SampleSettings:
     Sizes are pixels, multiples of 16; ``frames`` is 4n + 1.
     """
 
-    steps: int = _number(
-        30, "Denoising steps. More is sharper and slower; the gain falls off quickly.", 1, 200, 1
-    )
+    steps: int = _number(30, "Denoising steps. More is sharper and slower; the gain falls off quickly.", 1, 200, 1)
     guidance: float = _number(
         5.0,
-        "Guidance scale: how strongly the prompt is preferred over the negative prompt. 1 turns it off and halves the time.",
+        "Guidance scale: how strongly the prompt is preferred over the negative prompt. 1 is off, in half the time.",
         0.0,
         30.0,
         0.1,
@@ -176,9 +170,7 @@ def check(entry: Option, value: Any) -> None:
     """Raise ``SettingsError`` when ``value`` has the wrong type or lies outside the option's range or choices."""
 
     def fail(expected: str) -> SettingsError:
-        return SettingsError(
-            f"The setting {entry.name} cannot be {value!r}.", expected=expected, got=repr(value)
-        )
+        return SettingsError(f"The setting {entry.name} cannot be {value!r}.", expected=expected, got=repr(value))
 
     if entry.choices:
         if value not in entry.choices:
