@@ -80,7 +80,7 @@ class SampleSettings:
     )
     fit: str = _choice(
         "letterbox",
-        "How a picture of another shape is fitted: letterbox keeps all of it on a border, crop fills the frame and cuts.",
+        "How a picture of another shape is fitted: letterbox keeps all of it and adds a border, crop fills and cuts.",
         "letterbox",
         "crop",
     )
