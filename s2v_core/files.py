@@ -74,6 +74,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
+                file.chmod(0o666 & ~_umask())
                 _flush_to_disk(file)
         temporary.chmod(0o777 & ~_umask())
         try:

@@ -1,0 +1,230 @@
+"""``Engine``: the loaded nets, where they are, and what identifies them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SettingsError
+from ..files import cache_dir, sha256_file, write_text_atomic
+from .checkpoints import load_text_encoder, load_transformer, load_vae
+from .lora import Lora, load_lora
+from .preview import fit_colours
+from .text import encode_text, find_tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+_SMALL = 1 << 30  # below this a float32 copy of the weights fits any machine
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Paths of the model's files. ``tokenizer``: a folder; empty means the one beside the text encoder."""
+
+    transformer: str
+    vae: str
+    text_encoder: str
+    tokenizer: str = ""
+
+
+@dataclass(eq=False)
+class Engine:
+    """A loaded Wan-VACE.
+
+    ``parts``: "dit", "vace", "text_encoder" and "vae", DiffSynth's own classes. With ``offload`` only the parts in
+    use are on ``device``, the others wait in main memory.
+    """
+
+    files: ModelFiles
+    parts: dict[str, Any] = field(repr=False)
+    tokenizer: Any = field(repr=False)
+    device: str
+    dtype: torch.dtype
+    offload: bool = False
+    _loras: dict[tuple[str, int, int], Lora] = field(default_factory=dict, repr=False)
+    _texts: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    _colours: torch.Tensor | None = field(default=None, repr=False)
+
+    def use(self, *names: str) -> tuple[Any, ...]:
+        """The named parts, on the device; with ``offload`` the others are moved off it first."""
+        if self.offload:
+            for name, net in self.parts.items():
+                if name not in names:
+                    net.to("cpu")
+        return tuple(self.parts[name].to(self.device) for name in names)
+
+    def text_states(self, text: str) -> torch.Tensor:
+        """``encode_text``, remembered: [1, 512, text dim] on the CPU (4 MB each for the real encoder)."""
+        if text not in self._texts:
+            (encoder,) = self.use("text_encoder")
+            self._texts[text] = encode_text(encoder, self.tokenizer, text, self.device).cpu()
+        return self._texts[text]
+
+    def lora(self, path: str) -> Lora:
+        """``load_lora``, remembered until the file changes."""
+        if not Path(path).is_file():
+            return load_lora(path)  # raises, with the reason
+        stat = Path(path).stat()
+        key = (path, stat.st_size, stat.st_mtime_ns)
+        if key not in self._loras:
+            self._loras[key] = load_lora(path)
+        return self._loras[key]
+
+    def preview_colours(self) -> torch.Tensor:
+        """``fit_colours`` of this VAE, computed once, wherever the VAE is: no other part has to make room for it."""
+        if self._colours is None:
+            vae = self.parts["vae"]
+            self._colours = fit_colours(vae, str(next(vae.parameters()).device), self.dtype)
+        return self._colours
+
+    def identity(self, on_progress: Callable[[str, int, int], None] | None = None) -> dict[str, str]:
+        """What decides pixels besides settings and inputs: sha256 of each file, type, device and versions."""
+        from importlib.metadata import version
+
+        import torch
+
+        found = {
+            f"{name} sha256": file_sha256(path, on_progress)
+            for name, path in (
+                ("transformer", self.files.transformer),
+                ("vae", self.files.vae),
+                ("text encoder", self.files.text_encoder),
+            )
+        }
+        folder = Path(find_tokenizer(self.files.text_encoder, self.files.tokenizer))
+        for name in ("tokenizer.json", "spiece.model"):
+            if (folder / name).is_file():
+                found[f"{name} sha256"] = file_sha256(folder / name, on_progress)
+        device = torch.device(self.device)
+        where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return found | {
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": where,
+            "torch": torch.__version__,
+            "diffsynth": version("diffsynth"),
+        }
+
+
+def load_engine(
+    files: ModelFiles,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> Engine:
+    """Load the four nets and the tokenizer.
+
+    ``device``: "auto", "cpu", "cuda", "cuda:1", "mps"... ``dtype``: one of ``DTYPES``; "auto" is bfloat16 on a GPU, and
+    float32 on a CPU unless the transformer's file is large. ``on_progress(done, total, what)``.
+    Raises ``ModelFileError`` for a file that is missing, damaged or of another kind; ``SettingsError`` for a device
+    that is not there.
+    """
+    keep_off_the_network()
+    import torch
+
+    device = pick_device(device)
+    kind = pick_dtype(dtype, device, files.transformer)
+    offload = device != "cpu"
+    start = "cpu" if offload else device
+    folder = find_tokenizer(files.text_encoder, files.tokenizer)
+
+    def say(done: int, what: str) -> None:
+        if on_progress:
+            on_progress(done, 4, what)
+
+    # The host runs nodes in inference mode; weights made there could not be moved or used outside it.
+    with torch.inference_mode(False), torch.no_grad():
+        say(0, "transformer")
+        dit, vace = load_transformer(files.transformer, device=start, dtype=kind)
+        say(1, "VAE")
+        vae = load_vae(files.vae, device=start, dtype=kind)
+        say(2, "text encoder")
+        text_encoder = load_text_encoder(files.text_encoder, device=start, dtype=kind)
+        say(3, "tokenizer")
+        tokenizer = load_tokenizer(folder)
+        say(4, "done")
+    parts = {"dit": dit, "vace": vace, "text_encoder": text_encoder, "vae": vae}
+    check_sizes(files, dit, text_encoder)
+    log.info("Wan-VACE loaded on %s as %s", device, kind)
+    return Engine(files, parts, tokenizer, device, kind, offload)
+
+
+def check_sizes(files: ModelFiles, dit: Any, text_encoder: Any) -> None:
+    """Raise ``SettingsError`` when the text encoder's states do not fit the transformer."""
+    wanted, given = dit.text_embedding[0].in_features, text_encoder.dim
+    if wanted != given:
+        raise SettingsError(
+            "The transformer and the text encoder do not belong together.",
+            expected=f"text states of width {wanted} for {files.transformer}",
+            got=f"width {given} from {files.text_encoder}",
+            remedy="Choose the umT5-XXL encoder for Wan2.1 models.",
+        )
+
+
+def pick_device(name: str) -> str:
+    """A device name that exists here. "auto": CUDA, then Apple's MPS, then the CPU (said in the log)."""
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        if torch.backends.mps.is_available():
+            return "mps"
+        log.warning("No GPU was found: rendering runs on the CPU, which is slow.")
+        return "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SettingsError(
+            f"The device {name!r} cannot be used.",
+            expected="auto, cpu, cuda or mps",
+            got=str(error).strip().splitlines()[0],
+            remedy="Choose auto, or install a build of torch for your GPU.",
+        ) from error
+    return name
+
+
+def pick_dtype(name: str, device: str, transformer: str) -> torch.dtype:
+    """The type of the weights; see ``load_engine``."""
+    import torch
+
+    if name not in DTYPES:
+        raise SettingsError(f"The type {name!r} is unknown.", expected=f"one of {', '.join(DTYPES)}")
+    if name == "auto":
+        small = Path(transformer).is_file() and Path(transformer).stat().st_size < _SMALL
+        name = "float32" if device == "cpu" and small else "bfloat16"
+    chosen: torch.dtype = getattr(torch, name)
+    return chosen
+
+
+def keep_off_the_network() -> None:
+    """Tell DiffSynth that nothing is to be downloaded, unless the user said otherwise."""
+    os.environ.setdefault("DIFFSYNTH_SKIP_DOWNLOAD", "true")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def file_sha256(path: str | os.PathLike[str], on_progress: Callable[[str, int, int], None] | None = None) -> str:
+    """``sha256_file``, remembered by path, size and time of change: model files take a minute to read."""
+    file = Path(path).resolve()
+    stat = file.stat()
+    key = f"{file}|{stat.st_size}|{stat.st_mtime_ns}"
+    memo = cache_dir() / "sha256.json"
+    known: dict[str, str] = {}
+    with suppress(OSError, ValueError):
+        known = json.loads(memo.read_text(encoding="utf-8"))
+    if key not in known:
+        size = stat.st_size
+        known[key] = sha256_file(file, (lambda done: on_progress(str(file), done, size)) if on_progress else None)
+        with suppress(OSError):
+            write_text_atomic(memo, json.dumps(known, indent=0))
+    return known[key]

@@ -1,0 +1,133 @@
+"""The forward of Wan-VACE, with everything that is the same in all steps computed once.
+
+The numbers are those of DiffSynth's ``model_fn_wan_video`` for a ``WanModel`` and a ``VaceWanModel``, bit for bit:
+the same modules are called with the same values in the same order. Three things are done otherwise: the text
+embedding, the keys and values of the cross attention, the rotary table and the control tokens are computed before
+the first step; each VACE block runs right before the transformer block that it feeds, so that its hint is used and
+dropped instead of all hints being kept; and at control strength 0 the VACE blocks do not run at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from einops import rearrange
+
+if TYPE_CHECKING:
+    import torch
+
+    KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """What stays the same over the steps of one rendering, for the LoRA state in which it was computed.
+
+    ``grid``: tokens in time, height and width. ``freqs``: complex [tokens, 1, head size / 2].
+    ``control``: [1, tokens, dim] or None. ``keys_values``: for each prompt, one pair of [1, text tokens, dim] for each
+    transformer block and then for each VACE block.
+    """
+
+    grid: tuple[int, int, int]
+    freqs: torch.Tensor
+    control: torch.Tensor | None
+    keys_values: Mapping[str, KeysValues]
+
+
+def prepare(
+    dit: Any,
+    vace: Any,
+    contexts: Mapping[str, torch.Tensor],
+    vace_context: torch.Tensor | None,
+    latent_shape: tuple[int, ...],
+) -> Constants:
+    """Compute the constants.
+
+    ``contexts``: for each prompt, text states [1, text tokens, text dim]. ``vace_context``: [1, 96, T, h, w] or None.
+    ``latent_shape``: [1, 16, T, h, w] of the latents.
+    """
+    import torch
+
+    weight = dit.patch_embedding.weight
+    pt, ph, pw = dit.patch_size
+    f, h, w = latent_shape[2] // pt, latent_shape[3] // ph, latent_shape[4] // pw
+    time, rows, columns = dit.freqs
+    freqs = torch.cat(
+        [
+            time[:f].view(f, 1, 1, -1).expand(f, h, w, -1),
+            rows[:h].view(1, h, 1, -1).expand(f, h, w, -1),
+            columns[:w].view(1, 1, w, -1).expand(f, h, w, -1),
+        ],
+        dim=-1,
+    ).reshape(f * h * w, 1, -1)
+
+    control = None
+    if vace_context is not None:
+        tokens = vace.vace_patch_embedding(vace_context.to(device=weight.device, dtype=weight.dtype))
+        tokens = rearrange(tokens, "b c f h w -> b (f h w) c").contiguous()
+        control = vace.vace_blocks[0].before_proj(tokens)
+
+    blocks = [*dit.blocks, *(vace.vace_blocks if control is not None else ())]
+    keys_values = {}
+    for side, context in contexts.items():
+        text = dit.text_embedding(context.to(device=weight.device, dtype=weight.dtype))
+        attentions = [block.cross_attn for block in blocks]
+        keys_values[side] = [(a.norm_k(a.k(text)), a.v(text)) for a in attentions]
+    return Constants((f, h, w), freqs.to(weight.device), control, keys_values)
+
+
+def predict(
+    dit: Any,
+    vace: Any,
+    constants: Constants,
+    side: str,
+    latents: torch.Tensor,
+    timestep: torch.Tensor,
+    control_strength: float = 1.0,
+) -> torch.Tensor:
+    """The net's velocity for ``latents`` [1, 16, T, h, w] at ``timestep`` [1] (0 to 1000), under the prompt ``side``.
+
+    The result has the shape of ``latents`` and the net's own type.
+    """
+    from diffsynth.models.wan_video_dit import sinusoidal_embedding_1d
+
+    dtype = dit.patch_embedding.weight.dtype
+    time = dit.time_embedding(sinusoidal_embedding_1d(dit.freq_dim, timestep).to(dtype))
+    modulation = dit.time_projection(time).unflatten(1, (6, dit.dim))
+    x = rearrange(dit.patchify(latents.to(dtype)), "b c f h w -> b (f h w) c").contiguous()
+
+    keys_values, depth = constants.keys_values[side], len(dit.blocks)
+    control = None
+    if constants.control is not None and control_strength != 0:
+        control = constants.control + x
+    for index, block in enumerate(dit.blocks):
+        place = vace.vace_layers_mapping.get(index)
+        hint = None
+        if control is not None and place is not None:
+            vace_block = vace.vace_blocks[place]
+            control = _block(vace_block, control, keys_values[depth + place], modulation, constants.freqs)
+            hint = vace_block.after_proj(control)
+        x = _block(block, x, keys_values[index], modulation, constants.freqs)
+        if hint is not None:
+            x = x + hint * control_strength
+    return dit.unpatchify(dit.head(x, time), constants.grid)
+
+
+def _block(
+    block: Any,
+    x: torch.Tensor,
+    keys_values: tuple[torch.Tensor, torch.Tensor],
+    modulation: torch.Tensor,
+    freqs: torch.Tensor,
+) -> torch.Tensor:
+    """One transformer block (``DiTBlock.forward``) with the cross attention's keys and values given."""
+    from diffsynth.models.wan_video_dit import modulate
+
+    shares = (block.modulation.to(dtype=modulation.dtype, device=modulation.device) + modulation).chunk(6, dim=1)
+    shift_attn, scale_attn, gate_attn, shift_ffn, scale_ffn, gate_ffn = shares
+    x = block.gate(x, gate_attn, block.self_attn(modulate(block.norm1(x), shift_attn, scale_attn), freqs))
+    cross = block.cross_attn
+    x = x + cross.o(cross.attn(cross.norm_q(cross.q(block.norm3(x))), *keys_values))
+    return block.gate(x, gate_ffn, block.ffn(modulate(block.norm2(x), shift_ffn, scale_ffn)))
