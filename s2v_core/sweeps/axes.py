@@ -6,30 +6,106 @@ A cell is one point of that grid, with everything that decides its pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any
 
+from ..errors import SettingsError
 from ..prompts.prompt import Prompt
-from ..wan.settings import SampleSettings
+from ..wan.settings import LoraUse, SampleSettings, check, option
+
+Base = tuple[Prompt, SampleSettings]
+_LABEL_WIDTH = 80
+
+
+@dataclass(frozen=True)
+class AxisKind:
+    """How one kind of axis works.
+
+    ``title``: how it is called in headers. ``accept(value) -> value`` gives the value in its one true form or raises
+    ``SettingsError``. ``apply(base, value, label) -> base`` puts the value in. ``say(value)`` is the value as text.
+    """
+
+    title: str
+    accept: Callable[[Any], Any]
+    apply: Callable[[Base, Any, str], Base]
+    say: Callable[[Any], str]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing that varies. ``name``: a key of ``AXES``; ``values`` and ``labels`` have the same length."""
+    """One thing that varies. ``name``: a key of ``AXES``; ``values`` and ``labels`` have the same length.
+
+    Raises ``SettingsError`` for an unknown name, no values, a value out of range, or the same value or label twice.
+    """
 
     name: str
     values: tuple[Any, ...]
     labels: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        kind = axis_kind(self.name)
+        object.__setattr__(self, "values", tuple(kind.accept(value) for value in self.values))
+        object.__setattr__(self, "labels", tuple(self.labels))
+        if not self.values:
+            raise SettingsError(f"The axis {self.name} has no values.", expected="one value or more")
+        if len(self.labels) != len(self.values):
+            raise SettingsError(
+                f"The axis {self.name} needs one label a value.",
+                expected=f"{len(self.values)} labels",
+                got=str(len(self.labels)),
+            )
+        for what, entries in (("value", [_key(value) for value in self.values]), ("label", list(self.labels))):
+            if twice := [entry for number, entry in enumerate(entries) if entry in entries[:number]]:
+                raise SettingsError(
+                    f"The axis {self.name} has the same {what} twice.",
+                    expected=f"every {what} once",
+                    got=f"{twice[0]!r} again",
+                    remedy=f"Remove the second {twice[0]!r}.",
+                )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def title(self) -> str:
+        """The axis as headers call it, for example "LoRA"."""
+        return axis_kind(self.name).title
+
 
 @dataclass(frozen=True)
 class Sweep:
-    """A base and its axes. The first axis runs over the grid's rows, the second over its columns, others over pages."""
+    """A base and its axes. The first axis runs over the grid's rows, the second over its columns, others over pages.
+
+    A single axis runs over the columns of one row. Raises ``SettingsError`` for no axes, the same axis twice, or a
+    LoRA strength axis where there is no LoRA.
+    """
 
     prompt: Prompt
     settings: SampleSettings
     axes: tuple[Axis, ...]
     name: str = "sweep"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", tuple(self.axes))
+        names = [axis.name for axis in self.axes]
+        if not names:
+            raise SettingsError("This sweep has no axes.", expected="one axis or more", remedy="Add an axis.")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise SettingsError(
+                f"This sweep has the axis {twice[0]} {names.count(twice[0])} times.",
+                expected="every axis once",
+                remedy="Put all values into one axis.",
+            )
+        if "lora_strength" in names and "lora" not in names and not self.settings.loras:
+            raise SettingsError(
+                "The axis lora_strength has no LoRA to act on.",
+                expected="settings with at least one LoRA, or a lora axis",
+                remedy="Add a LoRA to the base settings or remove the axis.",
+            )
 
 
 @dataclass(frozen=True)
@@ -45,3 +121,151 @@ class Cell:
     settings: SampleSettings
     index: tuple[int, ...]
     labels: tuple[str, ...]
+
+
+def axis_kind(name: str) -> AxisKind:
+    """The entry of ``AXES`` with this name; ``SettingsError`` lists the known ones."""
+    if name not in AXES:
+        raise SettingsError(
+            f"There is no axis called {name!r}.",
+            expected=f"one of {', '.join(AXES)}",
+            got=repr(name),
+            remedy="Check the spelling.",
+        )
+    return AXES[name]
+
+
+def make_axis(name: str, values: Iterable[Any], labels: Iterable[str] | None = None) -> Axis:
+    """An axis over ``values``, each checked against the range of its setting.
+
+    ``values``: numbers; for ``prompt``, ``Prompt`` objects or texts (a text takes the base's negative prompt); for
+    ``lora``, file paths or ``LoraUse`` (a path takes the strength of the base's first LoRA, or 1; "none" is no LoRA).
+    ``labels``: one text a value; made from the values when left out. Raises ``SettingsError``.
+    """
+    kind = axis_kind(name)
+    if isinstance(values, (str, bytes)):
+        raise SettingsError(f"The values of the axis {name} must be a list.", got=repr(values))
+    accepted = tuple(kind.accept(value) for value in values)
+    if labels is None:
+        return Axis(name, accepted, _labels(kind, accepted))
+    return Axis(name, accepted, tuple(labels))
+
+
+def apply_axes(base: Base, chosen: Mapping[str, tuple[Any, str]]) -> Base:
+    """``base`` with one (value, label) of each axis put in.
+
+    Always in the order of ``AXES``, whatever the order of the sweep's axes: a LoRA is chosen before its strength.
+    """
+    for name, kind in AXES.items():
+        if name in chosen:
+            base = kind.apply(base, *chosen[name])
+    return base
+
+
+def say_number(value: float) -> str:
+    """A number as people write it: 3, 2.5, 0.05."""
+    text = repr(value)
+    return text[:-2] if text.endswith(".0") else text
+
+
+def _setting(name: str, title: str = "") -> AxisKind:
+    entry = option(SampleSettings, name)
+
+    def accept(value: Any) -> Any:
+        check(entry, value)
+        # + 0.0 turns -0.0 into 0.0, and 3 into 3.0 where the setting is a number with a fraction.
+        return value + 0.0 if isinstance(entry.default, float) else value
+
+    def apply(base: Base, value: Any, label: str) -> Base:
+        return base[0], replace(base[1], **{name: value})
+
+    return AxisKind(title or name, accept, apply, say_number)
+
+
+def _lora_strength() -> AxisKind:
+    entry = option(LoraUse, "strength")
+
+    def accept(value: Any) -> float:
+        check(entry, value)
+        return float(value) + 0.0
+
+    def apply(base: Base, value: float, label: str) -> Base:
+        return base[0], replace(base[1], loras=tuple(replace(use, strength=value) for use in base[1].loras))
+
+    return AxisKind("LoRA", accept, apply, say_number)
+
+
+def _accept_lora(value: Any) -> LoraUse | str:
+    if isinstance(value, LoraUse):
+        check(option(LoraUse, "strength"), value.strength)
+        return value
+    text = str(value).strip() if isinstance(value, (str, PurePath)) else ""
+    if not text:
+        raise SettingsError(
+            f"The axis lora cannot have the value {value!r}.", expected='a LoRA file, or "none"', got=repr(value)
+        )
+    return text
+
+
+def _apply_lora(base: Base, value: LoraUse | str, label: str) -> Base:
+    prompt, settings = base
+    if isinstance(value, LoraUse):
+        return prompt, replace(settings, loras=(value,))
+    if value == "none":
+        return prompt, replace(settings, loras=())
+    strength = settings.loras[0].strength if settings.loras else 1.0
+    return prompt, replace(settings, loras=(LoraUse(value, strength),))
+
+
+def _say_lora(value: LoraUse | str) -> str:
+    if isinstance(value, LoraUse):
+        return f"{PurePath(value.file).stem} at {say_number(value.strength)}"
+    return value if value == "none" else PurePath(value).stem
+
+
+def _accept_prompt(value: Any) -> Prompt | str:
+    if isinstance(value, Prompt):
+        return value
+    if not isinstance(value, str) or not value.strip():
+        raise SettingsError("The axis prompt has an empty value.", expected="a prompt's text", got=repr(value))
+    return value.strip()
+
+
+def _apply_prompt(base: Base, value: Prompt | str, label: str) -> Base:
+    if isinstance(value, Prompt):
+        return value, base[1]
+    return Prompt(value, base[0].negative, variant=label.removeprefix("prompt: ")), base[1]
+
+
+def _say_prompt(value: Prompt | str) -> str:
+    if isinstance(value, Prompt) and value.variant != "custom":
+        return value.variant
+    return textwrap.shorten(value.text if isinstance(value, Prompt) else value, _LABEL_WIDTH, placeholder="…")
+
+
+# The order is the order of application: a LoRA file is put in before its strength.
+AXES: Mapping[str, AxisKind] = MappingProxyType(
+    {
+        "guidance": _setting("guidance"),
+        "steps": _setting("steps"),
+        "shift": _setting("shift"),
+        "seed": _setting("seed"),
+        "control_strength": _setting("control_strength", "control"),
+        "prompt": AxisKind("prompt", _accept_prompt, _apply_prompt, _say_prompt),
+        "lora": AxisKind("LoRA file", _accept_lora, _apply_lora, _say_lora),
+        "lora_strength": _lora_strength(),
+    }
+)
+
+
+def _labels(kind: AxisKind, values: tuple[Any, ...]) -> tuple[str, ...]:
+    said = [kind.say(value) for value in values]
+    # Long prompts that differ only near their end get the same short text; their number tells them apart.
+    said = [f"{number}: {text}" if said.count(text) > 1 else text for number, text in enumerate(said, start=1)]
+    joint = ": " if kind.title in ("prompt", "LoRA file") else " "
+    return tuple(f"{kind.title}{joint}{text}" for text in said)
+
+
+def _key(value: Any) -> Any:
+    """What makes two values of an axis the same: for prompts the two texts, not where they came from."""
+    return (value.text, value.negative) if isinstance(value, Prompt) else value

@@ -1,0 +1,111 @@
+"""The values of an axis as a person types them into one text field."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+
+from ..errors import SettingsError
+from ..wan.settings import LoraUse, Option, SampleSettings, option
+from .axes import Axis, axis_kind, make_axis
+
+MOST_VALUES = 1000
+_RANGE = re.compile(r"(?P<first>[^\s,;]+?)\s*\.\.\s*(?P<last>[^\s,;]+)(?:\s+step\s+(?P<step>[^\s,;]+))?", re.IGNORECASE)
+_LABELLED = re.compile(r"\[(?P<label>[^\]]+)\]\s*(?P<text>.+)")
+
+
+def parse_values(name: str, text: str) -> Axis:
+    """The axis ``name`` out of typed text.
+
+    Numbers are parted by commas, semicolons, spaces or line breaks; ``1..8 step 0.5`` (or ``1..8``, step 1) is a
+    range with both ends, downwards too. Prompts and LoRA files stand one a line; ``[identity] A man with...`` gives a
+    line the label "identity"; "none" is no LoRA. Raises ``SettingsError`` that quotes what could not be read.
+    """
+    axis_kind(name)
+    if name in ("prompt", "lora"):
+        return _lines(name, text)
+    entry = option(LoraUse, "strength") if name == "lora_strength" else option(SampleSettings, name)
+    values: list[float] = []
+    position = 0
+    text = text.strip()
+    while position < len(text):
+        if span := _RANGE.match(text, position):
+            values.extend(_range(entry, span))
+            position = span.end()
+        else:
+            word = re.compile(r"[^\s,;]+").match(text, position)
+            if word is None:
+                position += 1
+                continue
+            values.append(_typed(entry, _decimal(entry, word.group())))
+            position = word.end()
+        if len(values) > MOST_VALUES:
+            raise _too_many(entry)
+    return make_axis(name, values)
+
+
+def _lines(name: str, text: str) -> Axis:
+    values = []
+    labels: list[str | None] = []
+    for line in filter(None, (line.strip() for line in text.splitlines())):
+        labelled = _LABELLED.fullmatch(line)
+        values.append(labelled["text"] if labelled else line)
+        labels.append(labelled["label"].strip() if labelled else None)
+    automatic = make_axis(name, values)
+    title = automatic.title
+    return make_axis(
+        name, values, [f"{title}: {own}" if own else made for own, made in zip(labels, automatic.labels, strict=True)]
+    )
+
+
+def _range(entry: Option, span: re.Match[str]) -> list[float]:
+    first, last = _decimal(entry, span["first"]), _decimal(entry, span["last"])
+    step = abs(_decimal(entry, span["step"] or "1"))
+    if not step:
+        raise SettingsError(
+            f"The range {span.group()!r} of {entry.name} never ends.",
+            expected="a step above 0",
+            got=str(span["step"]),
+        )
+    # In decimal arithmetic 0..1 step 0.1 has exactly the eleven values that a person expects.
+    try:
+        count = abs(last - first) / step
+    except ArithmeticError:
+        raise _too_many(entry) from None
+    if count >= MOST_VALUES:
+        raise _too_many(entry)
+    step = step if last >= first else -step
+    return [_typed(entry, first + number * step) for number in range(int(count) + 1)]
+
+
+def _decimal(entry: Option, word: str) -> Decimal:
+    try:
+        value = Decimal(word)
+    except InvalidOperation:
+        value = Decimal("nan")
+    if not value.is_finite():
+        raise SettingsError(
+            f"{word!r} is not a value of {entry.name}.",
+            expected='numbers such as "1, 2.5, 4" or a range such as "1..8 step 1"',
+            got=repr(word),
+        )
+    return value
+
+
+def _typed(entry: Option, value: Decimal) -> float:
+    if isinstance(entry.default, float):
+        return float(value)
+    # Out of every setting's range: left for the axis to refuse, but never expanded to a million digits.
+    if value.adjusted() > 30 or value != value.to_integral_value():
+        raise SettingsError(
+            f"The setting {entry.name} cannot be {value}.", expected="a whole number in its range", got=str(value)
+        )
+    return int(value)
+
+
+def _too_many(entry: Option) -> SettingsError:
+    return SettingsError(
+        f"The axis {entry.name} has too many values.",
+        expected=f"at most {MOST_VALUES}",
+        remedy="Use a larger step or fewer values.",
+    )

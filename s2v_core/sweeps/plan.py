@@ -1,0 +1,71 @@
+"""From a sweep to its cells, each with an id that is made of everything that decides its pixels, and of nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from ..files import sha256_json
+from ..prompts.prompt import Prompt
+from ..wan.settings import SampleSettings
+from .axes import Cell, Sweep, apply_axes
+
+# Raised by hand whenever the same inputs begin to give other pixels: old cells are then no longer found.
+RENDER_VERSION = "1"
+
+
+def plan(sweep: Sweep, fingerprint: Mapping[str, str], lora_sha256: Callable[[str], str]) -> tuple[Cell, ...]:
+    """The cells of a sweep in row-major order: the last axis runs fastest.
+
+    ``fingerprint``: what the renderer brings (sha256 of model files, control and reference; type, device, versions).
+    ``lora_sha256(file)``: the content hash of a LoRA file; asked once a file, and only for strengths other than 0.
+    Two cells with equal ids have the same pixels and are computed once. Raises what ``lora_sha256`` raises.
+    """
+    content = cache(lora_sha256)
+    cells = []
+    for index in itertools.product(*(range(len(axis)) for axis in sweep.axes)):
+        picks = {axis.name: (axis.values[at], axis.labels[at]) for axis, at in zip(sweep.axes, index, strict=True)}
+        prompt, settings = apply_axes((sweep.prompt, sweep.settings), picks)
+        cells.append(
+            Cell(
+                cell_id(prompt, settings, fingerprint, content),
+                prompt,
+                settings,
+                index,
+                tuple(label for _, label in picks.values()),
+            )
+        )
+    return tuple(cells)
+
+
+def cell_id(
+    prompt: Prompt, settings: SampleSettings, fingerprint: Mapping[str, str], lora_sha256: Callable[[str], str]
+) -> str:
+    """Hex sha256 of what decides the pixels.
+
+    LoRA files count by content, not by path, in their order; a LoRA at strength 0 is exactly the base model and does
+    not count. At guidance 1 the negative prompt is not used and does not count. Neither do the prompt's variant name,
+    facts and origins. 3 and 3.0 are the same number.
+    """
+    values: dict[str, Any] = {}
+    for entry in dataclasses.fields(SampleSettings):
+        value = getattr(settings, entry.name)
+        values[entry.name] = float(value) + 0.0 if isinstance(entry.default, float) else value
+    values["loras"] = [[lora_sha256(use.file), float(use.strength)] for use in settings.loras if use.strength]
+    return sha256_json(
+        {
+            "render": RENDER_VERSION,
+            "settings": values,
+            "text": prompt.text,
+            "negative": prompt.negative if settings.guidance != 1 else None,
+            "fingerprint": dict(fingerprint),
+        }
+    )
+
+
+def effective(settings: SampleSettings) -> SampleSettings:
+    """The settings as they are rendered: without the LoRAs at strength 0, which are the base model exactly."""
+    return dataclasses.replace(settings, loras=tuple(use for use in settings.loras if use.strength))

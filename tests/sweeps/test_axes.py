@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s2v_core.errors import SettingsError
+from s2v_core.prompts.prompt import Prompt
+from s2v_core.sweeps.axes import AXES, Axis, Sweep, apply_axes, make_axis
+from s2v_core.sweeps.parse import parse_values
+from s2v_core.wan.settings import LoraUse, SampleSettings
+
+PROMPT = Prompt("a dancer", "blurry")
+SETTINGS = SampleSettings(steps=4, loras=(LoraUse("a.safetensors", 1.0), LoraUse("b.safetensors", 0.5)))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "labels"),
+    [
+        ("guidance", [3, 2.5], ("guidance 3", "guidance 2.5")),
+        ("steps", [8], ("steps 8",)),
+        ("seed", [2**62 + 1], (f"seed {2**62 + 1}",)),
+        ("control_strength", [0.05], ("control 0.05",)),
+        ("lora_strength", [-1, 0.5], ("LoRA -1", "LoRA 0.5")),
+        ("prompt", [Prompt("x", variant="identity"), "a  man"], ("prompt: identity", "prompt: a man")),
+        ("lora", ["none", "some/dance v2.safetensors"], ("LoRA file: none", "LoRA file: dance v2")),
+    ],
+)
+def test_labels(name, values, labels):
+    assert make_axis(name, values).labels == labels
+
+
+def test_long_prompts_that_begin_alike_keep_labels_apart():
+    start = "a dancer in a studio " * 8
+    labels = make_axis("prompt", [start + "in red", start + "in blue"]).labels
+    assert len(set(labels)) == 2
+    assert all(len(label) < 100 for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("guidence", [1], "guidance, steps, shift, seed, control_strength, prompt, lora, lora_strength"),
+        ("guidance", [], "no values"),
+        ("guidance", [1, 1.0], "same value twice"),
+        ("guidance", [31], "from 0 to 30"),
+        ("guidance", [float("nan")], "nan"),
+        ("guidance", ["3"], "a number"),
+        ("guidance", [True], "a number"),
+        ("guidance", "12", "must be a list"),
+        ("steps", [2.5], "a whole number"),
+        ("seed", [-1], "from 0"),
+        ("lora_strength", [5], "from -4 to 4"),
+        ("prompt", ["  "], "empty"),
+        ("prompt", [Prompt("a", variant="x"), Prompt("a", variant="y")], "same value twice"),
+        ("lora", [""], "LoRA file"),
+    ],
+)
+def test_refused(name, values, said):
+    with pytest.raises(SettingsError, match=".") as caught:
+        make_axis(name, values)
+    assert said in str(caught.value)
+
+
+def test_labels_must_fit():
+    with pytest.raises(SettingsError, match="one label a value"):
+        make_axis("guidance", [1, 2], ["low"])
+    with pytest.raises(SettingsError, match="same label twice"):
+        make_axis("guidance", [1, 2], ["low", "low"])
+    with pytest.raises(SettingsError):
+        Axis("nothing", (1,), ("one",))
+
+
+def test_each_axis_changes_its_one_thing():
+    def applied(name, value):
+        return apply_axes((PROMPT, SETTINGS), {name: (make_axis(name, [value]).values[0], "label")})
+
+    assert applied("guidance", 3)[1].guidance == 3
+    assert applied("steps", 7)[1].steps == 7
+    assert applied("shift", 8)[1].shift == 8
+    assert applied("seed", 9)[1].seed == 9
+    assert applied("control_strength", 0.5)[1].control_strength == 0.5
+    assert applied("prompt", "a cat")[0] == Prompt("a cat", "blurry", variant="label")
+    assert applied("prompt", Prompt("a cat"))[0] == Prompt("a cat")
+    assert [use.strength for use in applied("lora_strength", 0.25)[1].loras] == [0.25, 0.25]
+    assert applied("lora", "c.safetensors")[1].loras == (LoraUse("c.safetensors", 1.0),)
+    assert applied("lora", "none")[1].loras == ()
+    assert applied("lora", LoraUse("c", 2.0))[1].loras == (LoraUse("c", 2.0),)
+
+
+def test_a_lora_is_chosen_before_its_strength_whatever_the_order():
+    picks = {"lora_strength": (0.5, ""), "lora": ("c.safetensors", "")}
+    for order in (picks, dict(reversed(picks.items()))):
+        assert apply_axes((PROMPT, SampleSettings()), order)[1].loras == (LoraUse("c.safetensors", 0.5),)
+
+
+def test_sweeps_that_make_no_sense():
+    guidance = make_axis("guidance", [1, 2])
+    with pytest.raises(SettingsError, match="no axes"):
+        Sweep(PROMPT, SETTINGS, ())
+    with pytest.raises(SettingsError, match="guidance 2 times"):
+        Sweep(PROMPT, SETTINGS, (guidance, guidance))
+    with pytest.raises(SettingsError, match="no LoRA to act on"):
+        Sweep(PROMPT, SampleSettings(), (make_axis("lora_strength", [0, 1]),))
+    Sweep(PROMPT, SampleSettings(), (make_axis("lora_strength", [0, 1]), make_axis("lora", ["a"])))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "values"),
+    [
+        ("guidance", "1, 2.5, 4", (1, 2.5, 4)),
+        ("guidance", " 1;2.5\n4 ,", (1, 2.5, 4)),
+        ("steps", "1..8 step 1", tuple(range(1, 9))),
+        ("steps", "1..8 step 3, 30", (1, 4, 7, 30)),
+        ("steps", "3..1", (3, 2, 1)),
+        ("lora_strength", "0..1 step 0.1", (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)),
+        ("lora_strength", "-0.5 .. .5 STEP .5", (-0.5, 0, 0.5)),
+        ("seed", str(2**63 - 1), (2**63 - 1,)),
+        ("prompt", "a man, dancing\n\n  a cat: tall ", ("a man, dancing", "a cat: tall")),
+        ("lora", "none\nmy loras/a.safetensors", ("none", "my loras/a.safetensors")),
+    ],
+)
+def test_typed_values(name, text, values):
+    assert parse_values(name, text).values == values
+
+
+def test_typed_labels():
+    assert parse_values("prompt", "[identity] a man\na cat").labels == ("prompt: identity", "prompt: a cat")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("guidance", "", "no values"),
+        ("guidance", "a, 2", "'a' is not a value of guidance"),
+        ("guidance", "1..", "'1..' is not"),
+        ("guidance", "1..5 step 0", "never ends"),
+        ("guidance", "1..9e99", "too many"),
+        ("guidance", "1..5 step 1e-999999", "too many"),
+        ("guidance", "inf", "'inf'"),
+        ("steps", "1.5", "whole number"),
+        ("steps", "1e999999", "whole number"),
+        ("nothing", "1", "no axis called"),
+        ("prompt", " \n ", "no values"),
+    ],
+)
+def test_typed_nonsense(name, text, said):
+    with pytest.raises(SettingsError) as caught:
+        parse_values(name, text)
+    assert said in str(caught.value)
+
+
+@given(st.sampled_from(sorted(AXES)), st.text(alphabet="0123456789.-+eE, ;\nstepabc[]∞", max_size=40))
+def test_any_text_gives_an_axis_or_a_settings_error(name, text):
+    try:
+        axis = parse_values(name, text)
+    except SettingsError:
+        return
+    assert len(axis.values) == len(axis.labels) == len(set(axis.labels)) > 0
+
+
+@given(st.lists(st.floats(0, 30), min_size=1, max_size=8, unique=True))
+def test_typed_numbers_round_trip(values):
+    assert parse_values("guidance", ", ".join(map(repr, values))).values == tuple(values)
