@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -47,3 +47,29 @@ class PoseTrack:
 
     def __len__(self) -> int:
         return int(self.points.shape[0])
+
+    @property
+    def found(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Bool [T]: the frames in which any point of anybody has a score above 0."""
+        frames: np.ndarray[Any, np.dtype[np.bool_]] = (self.scores > 0).any(axis=(1, 2))
+        return frames
+
+
+def scale_track(
+    track: PoseTrack,
+    scale: float | tuple[float, float],
+    dx: float = 0.0,
+    dy: float = 0.0,
+    canvas: tuple[int, int] | None = None,
+) -> PoseTrack:
+    """The track after its clip was resized by ``scale`` (or by (x, y) scales) and then moved by ``dx``, ``dy`` pixels.
+
+    A cropped clip moves its points to the left and up: dx and dy are negative. ``canvas``: the new (height, width);
+    None scales the old one. Points that fall outside keep their scores.
+    """
+    sx, sy = scale if isinstance(scale, tuple) else (scale, scale)
+    if not (sx > 0 and sy > 0):
+        raise SettingsError("A pose track cannot be scaled by this.", expected="scales above 0", got=f"{sx}, {sy}")
+    height, width = track.canvas
+    points = track.points * np.float32([sx, sy]) + np.float32([dx, dy])
+    return replace(track, points=points, canvas=canvas or (max(1, round(height * sy)), max(1, round(width * sx))))
