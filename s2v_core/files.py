@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,17 +45,19 @@ def sha256_json(value: Any) -> str:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path``, with the same suffix; moved over ``path`` when the block ends well.
 
-    When the block raises, the temporary file is removed and ``path`` is as it was.
+    When the block raises, the temporary file is removed and ``path`` is as it was. A file that is replaced keeps its
+    permissions.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    old = target.stat() if target.exists() else None
+    temporary = _beside(target, target.suffix)
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if old else 0o666))
+    mode = stat.S_IMODE((old or temporary.stat()).st_mode)
     try:
         yield temporary
         _flush_to_disk(temporary)
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        # Set at the end, because a library may have put a file of its own in the temporary one's place.
         temporary.chmod(mode)
         temporary.replace(target)
     finally:
@@ -69,14 +72,16 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    temporary = _beside(target)
+    temporary.mkdir()
+    readable = stat.S_IMODE(temporary.stat().st_mode) & 0o666
     try:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
-                file.chmod(0o666 & ~_umask())
+                # safetensors writes files that only their owner may read.
+                file.chmod(readable)
                 _flush_to_disk(file)
-        temporary.chmod(0o777 & ~_umask())
         try:
             temporary.rename(target)
         except OSError:
@@ -103,7 +108,13 @@ def cache_dir() -> Path:
 def safe_join(folder: str | os.PathLike[str], *parts: str) -> Path:
     """``folder/parts``, resolved; a path that leaves ``folder`` (by ``..``, a root or a link) is refused."""
     root = Path(folder).resolve()
-    path = root.joinpath(*parts).resolve()
+    try:
+        path = root.joinpath(*parts).resolve()
+    except (ValueError, OSError, RuntimeError) as error:
+        # A NUL, a character that no file system has, a link to itself.
+        raise SettingsError(
+            f"The path {'/'.join(parts)!r} cannot be used.", expected=f"a path inside {root}", got=str(error)
+        ) from error
     if path != root and root not in path.parents:
         raise SettingsError(
             f"The path {'/'.join(parts)!r} leaves its folder.",
@@ -119,7 +130,6 @@ def _flush_to_disk(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _beside(target: Path, suffix: str = "") -> Path:
+    """A hidden name of its own in the target's folder. Whoever makes it gets the permissions of any new file."""
+    return target.with_name(f".{target.name[:40]}-{secrets.token_hex(8)}{suffix}")
