@@ -6,6 +6,8 @@ The nodes' schemas, the command line and the documentation read the ``metadata``
 from __future__ import annotations
 
 import dataclasses
+import numbers
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,18 +40,46 @@ def _choice(default: str, help: str, *choices: str) -> Any:
 class LoraUse:
     """A LoRA file at a strength. The weights of the model are never changed by it.
 
-    ``file``: path of the safetensors file. ``strength``: multiplier of its delta; 0 is exactly the base model.
+    ``file``: path of the safetensors file, kept as text. ``strength``: multiplier of its delta; 0 is exactly the base
+    model. Raises ``SettingsError``; numbers become float, so that 1 and 1.0 are the same use.
     """
 
     file: str
     strength: float = _number(1.0, "Multiplier of the LoRA's change; 0 is exactly the base model.", -4.0, 4.0, 0.05)
+
+    def __post_init__(self) -> None:
+        path = os.fspath(self.file) if isinstance(self.file, os.PathLike) else self.file
+        if not isinstance(path, str) or not path.strip():
+            raise SettingsError(
+                "A LoRA needs a file.",
+                expected="the path of a safetensors file",
+                got=repr(self.file),
+                remedy="Write file: my_lora.safetensors, and a strength if it is not 1.",
+            )
+        object.__setattr__(self, "file", path)
+        _settle(self)
+
+    @classmethod
+    def from_value(cls, value: Any) -> LoraUse:
+        """A use out of ``{"file": ..., "strength": ...}``, as ``to_dict`` and a user's file write it."""
+        if isinstance(value, LoraUse):
+            return value
+        if not isinstance(value, Mapping) or "file" not in value or set(value) - {"file", "strength"}:
+            raise SettingsError(
+                f"The setting loras cannot hold {value!r}.",
+                expected="for each LoRA a file and, if it is not 1, a strength",
+                got=f"{', '.join(map(repr, value)) or 'nothing'}" if isinstance(value, Mapping) else repr(value),
+                remedy="Write loras: [{file: my_lora.safetensors, strength: 0.8}].",
+            )
+        return cls(**value)
 
 
 @dataclass(frozen=True)
 class SampleSettings:
     """Every number that decides the pixels of one rendering, besides the prompt, the pictures and the weights.
 
-    Sizes are pixels, multiples of 16; ``frames`` is 4n + 1.
+    Sizes are pixels, multiples of 16; ``frames`` is 4n + 1. Raises ``SettingsError`` for what cannot be rendered.
+    Numbers take their field's type (5 becomes 5.0, -0.0 becomes 0.0): equal settings have equal JSON and equal ids.
     """
 
     steps: int = _number(30, "Denoising steps. More is sharper and slower; the gain falls off quickly.", 1, 200, 1)
@@ -98,8 +128,15 @@ class SampleSettings:
     loras: tuple[LoraUse, ...] = field(default=(), metadata={"help": "LoRA files with their strengths."})
 
     def __post_init__(self) -> None:
-        for option in options(SampleSettings):
-            check(option, getattr(self, option.name))
+        _settle(self)
+        if not isinstance(self.loras, (list, tuple)):
+            raise SettingsError(
+                "The setting loras must be a list.",
+                expected="a list with a file and a strength for each LoRA",
+                got=repr(self.loras),
+                remedy="Write loras: [{file: my_lora.safetensors, strength: 0.8}], or [] for none.",
+            )
+        object.__setattr__(self, "loras", tuple(LoraUse.from_value(use) for use in self.loras))
         if self.width % 16 or self.height % 16:
             near = [max(16, round(side / 16) * 16) for side in (self.width, self.height)]
             raise SettingsError(
@@ -124,20 +161,17 @@ class SampleSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SampleSettings:
         """Settings out of ``to_dict`` or a user's file. Unknown names are an error, missing ones keep their default."""
+        if not isinstance(values, Mapping):
+            raise SettingsError("Settings must be names with values.", expected="steps: 30, ...", got=repr(values))
         known = {entry.name for entry in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - known):
+        if unknown := sorted(str(name) for name in values if name not in known):
             raise SettingsError(
                 f"Unknown setting: {', '.join(unknown)}.",
                 expected=f"one of {', '.join(sorted(known))}",
+                got=", ".join(unknown),
                 remedy="Check the spelling.",
             )
-        given = dict(values)
-        if "loras" in given:
-            given["loras"] = tuple(
-                use if isinstance(use, LoraUse) else LoraUse(use["file"], float(use.get("strength", 1.0)))
-                for use in given["loras"]
-            )
-        return cls(**given)
+        return cls(**values)
 
 
 def options(kind: type) -> tuple[Option, ...]:
@@ -166,22 +200,42 @@ def option(kind: type, name: str) -> Option:
     return next(entry for entry in options(kind) if entry.name == name)
 
 
-def check(entry: Option, value: Any) -> None:
-    """Raise ``SettingsError`` when ``value`` has the wrong type or lies outside the option's range or choices."""
+def check(entry: Option, value: Any) -> Any:
+    """``value`` in the option's own type; ``SettingsError`` when it has another kind or lies outside range or choices.
+
+    Whole numbers become int, numbers float with -0.0 as 0.0; NumPy's scalars are taken like Python's.
+    """
 
     def fail(expected: str) -> SettingsError:
-        return SettingsError(f"The setting {entry.name} cannot be {value!r}.", expected=expected, got=repr(value))
+        return SettingsError(
+            f"The setting {entry.name} cannot be {value!r}.",
+            expected=expected,
+            got=repr(value),
+            remedy=f"Leave it out for the default, {entry.default}.",
+        )
 
     if entry.choices:
-        if value not in entry.choices:
+        if not isinstance(value, str) or value not in entry.choices:
             raise fail(f"one of {', '.join(entry.choices)}")
-    elif isinstance(entry.default, bool):
+        return str(value)
+    if isinstance(entry.default, bool):
         if not isinstance(value, bool):
             raise fail("true or false")
-    elif isinstance(entry.default, (int, float)):
-        whole = isinstance(entry.default, int)
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-            raise fail("a whole number" if whole else "a number")
-        # Written so that NaN fails too.
-        if not (entry.minimum <= value <= entry.maximum):  # type: ignore[operator]
-            raise fail(f"from {entry.minimum:g} to {entry.maximum:g}")
+        return value
+    if not isinstance(entry.default, (int, float)):
+        return value
+    whole = isinstance(entry.default, int)
+    kind: Any = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise fail("a whole number" if whole else "a number")
+    # Written so that NaN fails too.
+    if not (entry.minimum <= value <= entry.maximum):
+        raise fail(f"from {entry.minimum} to {entry.maximum}")
+    # Adding 0.0 turns -0.0 into 0.0 and changes nothing else.
+    return int(value) if whole else float(value) + 0.0
+
+
+def _settle(settings: Any) -> None:
+    """Check every number and choice of a settings object and give it its field's type."""
+    for entry in options(type(settings)):
+        object.__setattr__(settings, entry.name, check(entry, getattr(settings, entry.name)))
