@@ -39,11 +39,11 @@ def load_tokenizer(folder: str) -> Any:
 
     try:
         return HuggingfaceTokenizer(name=folder, seq_len=MAX_TOKENS, clean="whitespace", local_files_only=True)
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # transformers raises whatever its parser stumbles over, a KeyError for example
         raise ModelFileError(
             f"The tokenizer in {folder} cannot be loaded.",
             expected="a Hugging Face tokenizer folder with tokenizer.json",
-            got=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
+            got=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
             remedy="Copy the whole folder google/umt5-xxl of the Wan2.1 repository.",
         ) from error
 

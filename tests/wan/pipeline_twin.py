@@ -1,0 +1,99 @@
+"""DiffSynth's own pipeline on the files of a tiny model, loaded its own way: what our loop must equal."""
+
+import contextlib
+import io
+
+import torch
+from diffsynth.configs import MODEL_CONFIGS
+from diffsynth.core.loader.file import hash_model_file
+from diffsynth.models.wan_video_vae import VideoVAE_, WanVideoVAE
+from diffsynth.pipelines.wan_video import ModelConfig, WanVideoPipeline
+from PIL import Image
+
+from s2v_core.wan.checkpoints import inspect_file, text_encoder_sizes, transformer_sizes
+
+_CONVERTERS = "diffsynth.utils.state_dict_converters."
+
+
+class NarrowVAE(WanVideoVAE):
+    """The class hard-codes the width of the real VAE; everything else stays."""
+
+    def __init__(self):
+        super().__init__(z_dim=16)
+        self.model = VideoVAE_(dim=4, z_dim=16, num_res_blocks=1).eval().requires_grad_(False)
+
+
+def load_pipeline(files, dtype=torch.float32):
+    sizes = transformer_sizes(inspect_file(files.transformer))
+    shared = hash_model_file(files.transformer)
+    rows = [
+        {
+            "model_hash": shared,
+            "model_name": "wan_video_dit",
+            "model_class": "diffsynth.models.wan_video_dit.WanModel",
+            "extra_kwargs": sizes["dit"],
+            "state_dict_converter": f"{_CONVERTERS}wan_video_dit.WanVideoDiTStateDictConverter",
+        },
+        {
+            "model_hash": shared,
+            "model_name": "wan_video_vace",
+            "model_class": "diffsynth.models.wan_video_vace.VaceWanModel",
+            "extra_kwargs": sizes["vace"],
+            "state_dict_converter": f"{_CONVERTERS}wan_video_vace.VaceWanModelDictConverter",
+        },
+        {
+            "model_hash": hash_model_file(files.text_encoder),
+            "model_name": "wan_video_text_encoder",
+            "model_class": "diffsynth.models.wan_video_text_encoder.WanTextEncoder",
+            "extra_kwargs": text_encoder_sizes(inspect_file(files.text_encoder)),
+        },
+        {
+            "model_hash": hash_model_file(files.vae),
+            "model_name": "wan_video_vae",
+            "model_class": f"{__name__}.NarrowVAE",
+            "state_dict_converter": f"{_CONVERTERS}wan_video_vae.WanVideoVAEStateDictConverter",
+        },
+    ]
+    known = {(row["model_hash"], row["model_name"]) for row in MODEL_CONFIGS}
+    MODEL_CONFIGS.extend(row for row in rows if (row["model_hash"], row["model_name"]) not in known)
+    with contextlib.redirect_stdout(io.StringIO()):
+        return WanVideoPipeline.from_pretrained(
+            torch_dtype=dtype,
+            device="cpu",
+            model_configs=[ModelConfig(path=path) for path in (files.transformer, files.text_encoder, files.vae)],
+            tokenizer_config=ModelConfig(path=files.tokenizer),
+        )
+
+
+def run_pipeline(pipe, prompt, settings, control=None, reference=None):
+    """The pipeline's latents in front of the decoder, and its frames as uint8 [T, H, W, 3]."""
+    import numpy as np
+
+    caught = []
+    decode = pipe.vae.decode
+
+    def spy(latents, **kwargs):
+        caught.append(latents.clone())
+        return decode(latents, **kwargs)
+
+    pipe.vae.decode = spy
+    try:
+        frames = pipe(
+            prompt.text,
+            prompt.negative,
+            vace_video=None if control is None else [Image.fromarray(frame) for frame in control.frames],
+            vace_reference_image=None if reference is None else Image.fromarray(reference),
+            vace_scale=settings.control_strength,
+            seed=settings.seed,
+            height=settings.height,
+            width=settings.width,
+            num_frames=settings.frames,
+            cfg_scale=settings.guidance,
+            num_inference_steps=settings.steps,
+            sigma_shift=settings.shift,
+            tiled=settings.tiling,
+            progress_bar_cmd=lambda steps: steps,
+        )
+    finally:
+        del pipe.vae.decode
+    return caught[0], np.stack([np.asarray(frame) for frame in frames])
