@@ -1,0 +1,54 @@
+# Two commands for a fresh machine with Python 3.10+ and git: `make demo` and `make test`.
+# Each makes its own .venv; nothing outside this folder is written.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
+WHEELS := .cache/wheels
+export S2V_CACHE := $(CURDIR)/.cache/s2v
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help install demo test test-fast lint format clean
+
+help:
+	@echo "make demo    a real dancer's pose, a prompt and a labelled sweep with a tiny random-weight Wan-VACE, into demo/"
+	@echo "make test    linters, types and all tests (host tests too when a ComfyUI is found)"
+	@echo "make install only the environment in $(VENV)"
+	@echo "make clean   remove $(VENV), .cache and demo"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed: make PYTHON=/path/to/python3')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch torchvision
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,media]"
+	@touch $@
+
+# Only unpacked for its nets, never installed: it would replace numpy.
+$(WHEELS)/.mediapipe: | $(VENV)/.installed
+	@mkdir -p $(WHEELS)
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
+		--platform manylinux2014_x86_64 --dest $(WHEELS) mediapipe==0.10.14
+	@touch $@
+
+$(S2V_CACHE)/.blazepose: $(WHEELS)/.mediapipe
+	$(BIN)/s2v models get blazepose --from $(WHEELS)/mediapipe-0.10.14-*.whl
+	@touch $@
+
+demo: $(VENV)/.installed $(S2V_CACHE)/.blazepose
+	$(BIN)/s2v demo --out demo
+
+test: $(VENV)/.installed $(WHEELS)/.mediapipe lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tests/check_types.py
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .cache demo
