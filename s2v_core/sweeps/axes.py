@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
@@ -171,33 +172,23 @@ def say_number(value: float) -> str:
 def _setting(name: str, title: str = "") -> AxisKind:
     entry = option(SampleSettings, name)
 
-    def accept(value: Any) -> Any:
-        check(entry, value)
-        # + 0.0 turns -0.0 into 0.0, and 3 into 3.0 where the setting is a number with a fraction.
-        return value + 0.0 if isinstance(entry.default, float) else value
-
     def apply(base: Base, value: Any, label: str) -> Base:
         return base[0], replace(base[1], **{name: value})
 
-    return AxisKind(title or name, accept, apply, say_number)
+    return AxisKind(title or name, partial(check, entry), apply, say_number)
 
 
 def _lora_strength() -> AxisKind:
     entry = option(LoraUse, "strength")
 
-    def accept(value: Any) -> float:
-        check(entry, value)
-        return float(value) + 0.0
-
     def apply(base: Base, value: float, label: str) -> Base:
         return base[0], replace(base[1], loras=tuple(replace(use, strength=value) for use in base[1].loras))
 
-    return AxisKind("LoRA", accept, apply, say_number)
+    return AxisKind("LoRA", partial(check, entry), apply, say_number)
 
 
 def _accept_lora(value: Any) -> LoraUse | str:
     if isinstance(value, LoraUse):
-        check(option(LoraUse, "strength"), value.strength)
         return value
     text = str(value).strip() if isinstance(value, (str, PurePath)) else ""
     if not text:

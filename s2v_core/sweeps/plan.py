@@ -1,4 +1,4 @@
-"""From a sweep to its cells, each with an id that is made of everything that decides its pixels, and of nothing else."""
+"""From a sweep to its cells. A cell's id is made of everything that decides its pixels, and of nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
 
 from ..files import sha256_json
 from ..prompts.prompt import Prompt
@@ -48,13 +47,10 @@ def cell_id(
 
     LoRA files count by content, not by path, in their order; a LoRA at strength 0 is exactly the base model and does
     not count. At guidance 1 the negative prompt is not used and does not count. Neither do the prompt's variant name,
-    facts and origins. 3 and 3.0 are the same number.
+    facts and origins. (3 and 3.0 are one number: ``SampleSettings`` sees to that.)
     """
-    values: dict[str, Any] = {}
-    for entry in dataclasses.fields(SampleSettings):
-        value = getattr(settings, entry.name)
-        values[entry.name] = float(value) + 0.0 if isinstance(entry.default, float) else value
-    values["loras"] = [[lora_sha256(use.file), float(use.strength)] for use in settings.loras if use.strength]
+    values = {entry.name: getattr(settings, entry.name) for entry in dataclasses.fields(SampleSettings)}
+    values["loras"] = [[lora_sha256(use.file), use.strength] for use in effective(settings).loras]
     return sha256_json(
         {
             "render": RENDER_VERSION,

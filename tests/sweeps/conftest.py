@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from s2v_core.prompts.prompt import Prompt
+from s2v_core.sweeps.axes import Sweep, make_axis
+from s2v_core.sweeps.store import CellStore
+from s2v_core.wan.settings import SampleSettings
+
 HERE = Path(__file__).parent
+TINY = SampleSettings(steps=2, width=32, height=16, frames=5)
 
 
 def _load(name: str):
@@ -26,3 +32,28 @@ def pictures():
 @pytest.fixture
 def renderer(pictures):
     return pictures.PictureRenderer()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return CellStore(tmp_path / "cells")
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Settings that render in no time."""
+    return TINY
+
+
+@pytest.fixture
+def sweep():
+    """Three guidances by two seeds."""
+    axes = (make_axis("guidance", [1, 2, 3]), make_axis("seed", [0, 1]))
+    return Sweep(Prompt("a dancer", "blurry"), TINY, axes, name="three by two")
+
+
+@pytest.fixture
+def lora_file(tmp_path):
+    path = tmp_path / "dance.safetensors"
+    path.write_bytes(b"a LoRA")
+    return path

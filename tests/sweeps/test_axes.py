@@ -43,21 +43,21 @@ def test_long_prompts_that_begin_alike_keep_labels_apart():
         ("guidence", [1], "guidance, steps, shift, seed, control_strength, prompt, lora, lora_strength"),
         ("guidance", [], "no values"),
         ("guidance", [1, 1.0], "same value twice"),
-        ("guidance", [31], "from 0 to 30"),
+        ("guidance", [31], "from 0.0 to 30.0"),
         ("guidance", [float("nan")], "nan"),
         ("guidance", ["3"], "a number"),
         ("guidance", [True], "a number"),
         ("guidance", "12", "must be a list"),
         ("steps", [2.5], "a whole number"),
         ("seed", [-1], "from 0"),
-        ("lora_strength", [5], "from -4 to 4"),
+        ("lora_strength", [5], "from -4.0 to 4.0"),
         ("prompt", ["  "], "empty"),
         ("prompt", [Prompt("a", variant="x"), Prompt("a", variant="y")], "same value twice"),
         ("lora", [""], "LoRA file"),
     ],
 )
 def test_refused(name, values, said):
-    with pytest.raises(SettingsError, match=".") as caught:
+    with pytest.raises(SettingsError) as caught:
         make_axis(name, values)
     assert said in str(caught.value)
 

@@ -1,0 +1,76 @@
+"""What a running sweep tells: small facts for a progress bar, a log or a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .axes import Cell
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan is made. ``named``: cells of the grid; ``distinct``: different ones; ``stored``: finished before."""
+
+    named: int
+    distinct: int
+    stored: int
+
+
+@dataclass(frozen=True)
+class Started:
+    """A cell begins. ``number`` of ``total`` counts the cells that this run has to compute, from 1."""
+
+    cell: Cell
+    number: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A step of a cell is done. ``step`` is the renderer's object: ``index``, ``total``, ``preview()``."""
+
+    cell: Cell
+    number: int
+    total: int
+    step: Any
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A cell is stored. ``seconds`` it took; ``remaining``: estimated seconds for the cells that are left."""
+
+    cell: Cell
+    number: int
+    total: int
+    seconds: float
+    remaining: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A cell could not be rendered; ``reason`` says why."""
+
+    cell: Cell
+    number: int
+    total: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A stored cell was damaged; it was moved to ``moved_to`` and is computed again."""
+
+    id: str
+    reason: str
+    moved_to: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Only cells that other processes are computing are left; this many."""
+
+    cells: int
+
+
+Event = Planned | Started | Stepped | Finished | Failed | Damaged | Waiting
