@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -63,19 +65,21 @@ def draw_pose(
     if size is not None:
         track = fit_track(track, size)
     height, width = track.canvas
+    canvas = _vace_canvas(height, width) if stick == "vace" else (height, width)
     pictures = np.zeros((len(track), height, width, 3), np.uint8)
-    empty = 0
-    for index in range(len(track)):
-        points, shown = track.points[index], track.scores[index] > threshold
-        if not shown.any():
-            empty += 1
-            continue
-        canvas = _vace_canvas(height, width) if stick == "vace" else (height, width)
-        picture = _draw_people(points, shown, (height, width), canvas, body, hands, face)
+    shown = track.scores > threshold
+    drawing_functions()  # loaded before the threads ask for it
+
+    def draw(index: int) -> None:
+        picture = _draw_people(track.points[index], shown[index], (height, width), canvas, body, hands, face)
         if canvas != (height, width):
             picture = _resize(picture, height, width)
         pictures[index] = picture[..., ::-1] if palette == "vace" else picture
-    if empty:
+
+    filled = np.flatnonzero(shown.any(axis=(1, 2)))
+    with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:  # OpenCV and NumPy let go of Python's lock
+        list(pool.map(draw, filled))
+    if empty := len(track) - len(filled):
         _log.warning("%d of %d pose pictures are black: no points in these frames", empty, len(track))
     return Clip(pictures, track.fps)
 
@@ -139,8 +143,8 @@ def _draw_people(
     functions = drawing_functions()
     height, width = of
     picture = np.zeros((*canvas, 3), np.uint8)
-    # The functions take points from 0 to 1, -1 for a point that is not there, and for the body an index of each person's
-    # points in one list, -1 likewise. Double precision, so that a whole pixel stays one when it is multiplied back.
+    # The functions take points from 0 to 1, -1 for a point that is not there, and for the body each person's indices
+    # into one list of points, -1 likewise. Double precision: a whole pixel stays one when it is multiplied back.
     relative = np.where(shown[..., None], points.astype(np.float64) / (width, height), -1.0)
     if body:
         people = len(points)

@@ -51,8 +51,7 @@ class PoseTrack:
     @property
     def found(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Bool [T]: the frames in which any point of anybody has a score above 0."""
-        frames: np.ndarray[Any, np.dtype[np.bool_]] = (self.scores > 0).any(axis=(1, 2))
-        return frames
+        return np.asarray((self.scores > 0).any(axis=(1, 2)))
 
 
 def scale_track(
@@ -71,5 +70,5 @@ def scale_track(
     if not (sx > 0 and sy > 0):
         raise SettingsError("A pose track cannot be scaled by this.", expected="scales above 0", got=f"{sx}, {sy}")
     height, width = track.canvas
-    points = track.points * np.float32([sx, sy]) + np.float32([dx, dy])
+    points = track.points * np.array([sx, sy], np.float32) + np.array([dx, dy], np.float32)
     return replace(track, points=points, canvas=canvas or (max(1, round(height * sy)), max(1, round(width * sx))))

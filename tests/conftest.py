@@ -1,0 +1,87 @@
+"""What several folders of tests share: real clips of dancers, and BlazePose's nets, taken from installed packages."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s2v_core.models import install_blazepose
+from s2v_core.pose.blazepose import extract_blazepose
+from s2v_core.pose.track import PoseTrack
+from s2v_core.video.clip import Clip
+
+ROOT = Path(__file__).resolve().parents[1]
+MEDIA_PACKAGE = "comfyui_workflow_templates_media_assets_01"
+
+
+def real_clip_path(name: str) -> Path:
+    """This animated WebP in the package of ComfyUI's template media; skips the test when it is not there."""
+    spec = importlib.util.find_spec(MEDIA_PACKAGE)
+    path = Path(spec.origin).parent / "templates" / f"{name}.webp" if spec and spec.origin else None
+    if path is None or not path.is_file():
+        pytest.skip(
+            f"NO REAL CLIP: {name} is missing. Run: "
+            "python -m pip install --no-deps comfyui-workflow-templates-media-assets-01==0.1.48"
+        )
+    return path
+
+
+def load_webp(path: Path) -> Clip:
+    """All frames of an animated WebP, at 15 frames a second (the rate of these clips)."""
+    from PIL import Image, ImageSequence
+
+    with Image.open(path) as picture:
+        frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(picture)]
+    return Clip(np.stack(frames), Fraction(15))
+
+
+@pytest.fixture(scope="session")
+def dancer_clip() -> Clip:
+    """A man dancing in front of a still camera: 45 frames of 350 x 175 (height x width), the left half of a clip."""
+    clip = load_webp(real_clip_path("video_wan_animate2_distilled-1"))
+    return clip.with_frames(np.ascontiguousarray(clip.frames[:, :, :175]))
+
+
+@pytest.fixture(scope="session")
+def field_clip() -> Clip:
+    """A woman dancing in a field, small and turning: 45 frames of 350 x 350."""
+    return load_webp(real_clip_path("video_minimax_h3_fun_controlnet_union-2"))
+
+
+@pytest.fixture(scope="session")
+def mediapipe_wheel() -> Path:
+    """A wheel of mediapipe 0.10.14, only unpacked, never installed; skips the test when there is none."""
+    if chosen := os.environ.get("S2V_MEDIAPIPE_WHEEL"):
+        if not Path(chosen).is_file():
+            pytest.fail(f"S2V_MEDIAPIPE_WHEEL names {chosen}, which does not exist")
+        return Path(chosen)
+    wheels = sorted((ROOT / ".cache" / "wheels").glob("mediapipe-0.10.14-*.whl"))
+    if not wheels:
+        pytest.skip(
+            "NO BLAZEPOSE NETS: run: python -m pip download mediapipe==0.10.14 --no-deps --only-binary=:all: "
+            "--python-version 3.11 --platform manylinux2014_x86_64 -d .cache/wheels "
+            "(or name a mediapipe wheel in S2V_MEDIAPIPE_WHEEL)"
+        )
+    return wheels[0]
+
+
+@pytest.fixture(scope="session")
+def blazepose_models(mediapipe_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with BlazePose's nets, named by S2V_MODELS until the tests end."""
+    folder = tmp_path_factory.mktemp("models")
+    install_blazepose(mediapipe_wheel, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("S2V_MODELS", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def dancer_track(dancer_clip: Clip, blazepose_models: Path) -> PoseTrack:
+    """The dancer's points, found once."""
+    return extract_blazepose(dancer_clip)
