@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +17,7 @@ import PIL.Image
 
 from ..errors import VideoError
 from .color import Image, picture_of, warn_if_hdr
+from .ffv1 import checksums_hold, has_checksums
 
 if TYPE_CHECKING:
     import av
@@ -31,6 +33,9 @@ _SEEK_BACK = (0, 1, 4, 16)
 _NO_DURATION = Fraction(1, 10)
 # A frame later than promised by this many seconds is worth a warning: Matroska drops damaged parts without a word.
 _GAP = Fraction(1, 10)
+
+# What Pillow raises for animations that break off or do not add up.
+_BROKEN = (OSError, EOFError, SyntaxError, ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error)
 
 _log = logging.getLogger(__name__)
 
@@ -184,13 +189,18 @@ def _decoded(
     bad: Fraction | None = None
     moment = Fraction(0)
     waiting = from_keyframe
+    ffv1 = stream.codec_context.name == "ffv1"
+    checked: bool | None = None
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
             if packet is None:
                 break
-            if packet.is_corrupt and bad is None:
+            if ffv1 and packet.size and checked is None:
+                checked = has_checksums(bytes(packet))
+            wrong = checked and packet.size and not checksums_hold(bytes(packet))
+            if (packet.is_corrupt or wrong) and bad is None:
                 at = packet.pts if packet.pts is not None else packet.dts
                 bad = moment if at is None else at * base
             frames = packet.decode()
@@ -339,7 +349,7 @@ def _pillow_frames(path: Path) -> Iterator[Frame]:
                 duration = Fraction(image.info.get("duration") or 0) / 1000 or _NO_DURATION
                 yield Frame(time, time + duration, functools.partial(_same, _on_white(image)))
                 time += duration
-    except (OSError, EOFError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+    except (*_BROKEN, PIL.Image.DecompressionBombError) as error:
         raise VideoError(
             f"{path.name} is damaged or breaks off at frame {index + 1}.",
             expected="an animation whose frames can all be read",
