@@ -1,0 +1,25 @@
+"""The pack's nodes, in the order of the way of the data."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import aist, pose, prompts, sweeps, wan
+
+
+class Skeleton2VideoExtension(ComfyExtension):
+    """What the host asks for the nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Every node of the pack."""
+        return [
+            aist.LoadAistClip,
+            pose.ExtractPose,
+            prompts.BuildDancePrompt,
+            wan.LoadWanVace,
+            wan.WanVaceLora,
+            wan.WanVaceSampler,
+            sweeps.SweepAxis,
+            sweeps.RunSweep,
+            sweeps.SweepGrid,
+        ]

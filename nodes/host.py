@@ -1,0 +1,282 @@
+"""The only file that knows ComfyUI: folders, tensors, progress, interrupt and memory of the host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import folder_paths
+import numpy as np
+from comfy_api.latest import InputImpl, Types, io, ui
+
+from ..s2v_core.errors import Interrupted, ModelFileError, SettingsError, VideoError
+from ..s2v_core.files import safe_join
+from ..s2v_core.video.clip import Clip
+from ..s2v_core.wan.settings import Option
+
+VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".webp", ".gif", ".avi", ".m4v")
+PREVIEW_PIXELS = 512
+OUTPUT_NAME = "skeleton2video"
+
+
+# Schemas
+
+
+def widget(option: Option, **extra: Any) -> Any:
+    """The form field of one setting: its type, default, range, choices and help come from the setting itself."""
+    if option.choices:
+        return io.Combo.Input(
+            option.name, options=list(option.choices), default=option.default, tooltip=option.help, **extra
+        )
+    if isinstance(option.default, bool):
+        return io.Boolean.Input(option.name, default=option.default, tooltip=option.help, **extra)
+    kind = io.Int if isinstance(option.default, int) else io.Float
+    return kind.Input(
+        option.name,
+        default=option.default,
+        min=option.minimum,
+        max=option.maximum,
+        step=option.step,
+        tooltip=option.help,
+        **extra,
+    )
+
+
+# Pictures
+
+
+def to_image(frames: np.ndarray[Any, Any]) -> Any:
+    """uint8 [T, H, W, 3] as the host's IMAGE: float32 [T, H, W, 3] from 0 to 1 on the CPU."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(frames)).to(torch.float32).div_(255.0)
+
+
+def to_frames(image: Any, what: str) -> np.ndarray[Any, Any]:
+    """The host's IMAGE as uint8 [T, H, W, 3], rounded to the nearest level; exact for what ``to_image`` made.
+
+    ``what`` names the socket in an error. Raises ``VideoError`` for a picture that is not RGB or not finite.
+    """
+    import torch
+
+    if image.ndim != 4 or image.shape[-1] != 3:
+        raise VideoError(
+            f"The pictures in {what!r} are not RGB.",
+            expected="an IMAGE of shape [frames, height, width, 3]",
+            got=f"shape {list(image.shape)}",
+            remedy="Drop the alpha channel or convert a grey picture to RGB before this node.",
+        )
+    if not bool(torch.isfinite(image).all()):
+        raise VideoError(
+            f"The pictures in {what!r} hold values that are not numbers.",
+            expected="levels from 0 to 1",
+            got="NaN or infinity",
+            remedy="The node before this one went wrong (often a VAE in float16); run it in another precision.",
+        )
+    return image.mul(255.0).round_().clamp_(0, 255).to(device="cpu", dtype=torch.uint8).numpy()
+
+
+def to_clip(image: Any, fps: float | Fraction, what: str) -> Clip:
+    """The host's IMAGE as a ``Clip`` of ``fps`` frames a second."""
+    return Clip(to_frames(image, what), Fraction(fps).limit_denominator(1001))
+
+
+def one_picture(image: Any, what: str) -> np.ndarray[Any, Any]:
+    """An IMAGE that must hold exactly one picture, as uint8 [H, W, 3]."""
+    if len(image) != 1:
+        raise VideoError(
+            f"{what!r} must be one picture.",
+            expected="an IMAGE with one picture",
+            got=f"{len(image)} pictures",
+            remedy="Choose one of them, for example with ImageFromBatch.",
+        )
+    frames: np.ndarray[Any, Any] = to_frames(image, what)[0]
+    return frames
+
+
+def to_video(image: Any, fps: Fraction) -> Any:
+    """An IMAGE as the host's VIDEO, without sound."""
+    return InputImpl.VideoFromComponents(Types.VideoComponents(images=image, frame_rate=fps))
+
+
+# Files
+
+
+def input_videos() -> list[str]:
+    """The videos in the host's input folder and below it, as paths relative to it."""
+    files, _ = folder_paths.recursive_search(folder_paths.get_input_directory(), excluded_dir_names=[".git"])
+    return sorted(file.replace(os.sep, "/") for file in files if file.lower().endswith(VIDEO_SUFFIXES))
+
+
+def input_file(name: str) -> Path:
+    """The file that a combo over the input folder names (the host's ``name [output]`` form too).
+
+    The check is on the written path: a link that somebody put into the input folder may lead outside, as in the host.
+    Raises ``VideoError`` when there is no such file, ``SettingsError`` when the name leaves the folder.
+    """
+    bare, base = folder_paths.annotated_filepath(name)
+    # The host leaves the blank before "[output]" on the name.
+    folder = Path(os.path.abspath(base or folder_paths.get_input_directory()))  # noqa: PTH100 (must not follow links)
+    path = Path(os.path.abspath(folder / bare.strip()))  # noqa: PTH100
+    if folder not in path.parents:
+        raise SettingsError(
+            f"The file {name!r} leaves its folder.",
+            expected=f"a video inside {folder}",
+            got=str(path),
+            remedy="Put the video into ComfyUI's input folder and choose it there.",
+        )
+    if not path.is_file():
+        raise VideoError(
+            f"There is no file {name!r}.",
+            expected=f"a video inside {folder}",
+            remedy="Put the video into ComfyUI's input folder, press R in the browser and choose it.",
+        )
+    return path
+
+
+def file_stamp(path: Path) -> str:
+    """Changes when the file does. For ``fingerprint_inputs``: cheap even for large files."""
+    facts = path.stat()
+    return f"{facts.st_size}-{facts.st_mtime_ns}"
+
+
+def model_names(folder: str) -> list[str]:
+    """The files of one of the host's model folders, for a combo."""
+    return folder_paths.get_filename_list(folder)
+
+
+def model_file(folder: str, name: str) -> Path:
+    """The full path of a chosen model file. Raises ``ModelFileError`` when it is not (any more) in the folder."""
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        raise ModelFileError(
+            f"There is no model file {name!r}.",
+            expected=f"a file in {' or '.join(folder_paths.get_folder_paths(folder))}",
+            remedy="Put the file there, press R in the browser and choose it.",
+        )
+    return Path(path)
+
+
+def tokenizer_folders() -> list[str]:
+    """The folders below models/text_encoders that hold a tokenizer, for a combo."""
+    found = set()
+    for root in map(Path, folder_paths.get_folder_paths("text_encoders")):
+        for file in ("tokenizer.json", "spiece.model"):
+            # Two levels (google/umt5-xxl) are what people have; a deeper search would read whole model collections.
+            found |= {
+                path.parent.relative_to(root).as_posix()
+                for depth in ("*", "*/*")
+                for path in root.glob(f"{depth}/{file}")
+            }
+    return sorted(found)
+
+
+def tokenizer_folder(name: str) -> Path:
+    """The full path of a name out of ``tokenizer_folders``."""
+    if name in tokenizer_folders():
+        for root in map(Path, folder_paths.get_folder_paths("text_encoders")):
+            if (root / name).is_dir():
+                return root / name
+    raise ModelFileError(
+        f"There is no tokenizer folder {name!r}.",
+        expected=f"a folder with tokenizer.json in {' or '.join(folder_paths.get_folder_paths('text_encoders'))}",
+        remedy="Put the folder google/umt5-xxl of the Wan2.1 repository there, press R in the browser and choose it.",
+    )
+
+
+def add_model_folder() -> None:
+    """Let the core look for its small nets in the host's models/skeleton2video too."""
+    from ..s2v_core import models
+
+    models.add_model_folder(Path(folder_paths.models_dir) / OUTPUT_NAME)
+
+
+def output_folder(name: str) -> Path:
+    """The pack's own folder ``name`` below the host's output folder. Raises ``SettingsError`` when it leaves it."""
+    root = Path(folder_paths.get_output_directory()) / OUTPUT_NAME
+    folder = safe_join(root, name.strip())
+    if folder == root.resolve():
+        raise SettingsError(
+            f"{name!r} is not a name for a folder.", expected="a name such as guidance_sweep", remedy="Give a name."
+        )
+    return folder
+
+
+def free_path(folder: Path, stem: str, suffix: str) -> Path:
+    """The first of ``stem_00001_.suffix``, ``stem_00002_.suffix``... that is free, as the host numbers its files."""
+    return next(path for number in range(1, 100_000) if not (path := folder / f"{stem}_{number:05}_{suffix}").exists())
+
+
+def saved(path: Path) -> Any:
+    """A file below the output folder, as the host's user interface wants it named."""
+    where = path.resolve().relative_to(Path(folder_paths.get_output_directory()).resolve())
+    return ui.SavedResult(where.name, where.parent.as_posix(), io.FolderType.output)
+
+
+# Work
+
+
+class Progress:
+    """The bar below a node, with a picture when there is one."""
+
+    def __init__(self, total: int) -> None:
+        self._bar = comfy.utils.ProgressBar(total)
+
+    def __call__(self, done: int, total: int | None = None, picture: np.ndarray[Any, Any] | None = None) -> None:
+        """Show ``done`` of ``total``; ``picture``: uint8 [H, W, 3]. Raises the host's own exception on interrupt."""
+        preview = None
+        if picture is not None:
+            from PIL import Image
+
+            preview = ("JPEG", Image.fromarray(picture), PREVIEW_PIXELS)
+        self._bar.update_absolute(done, total, preview)
+
+
+def interrupted() -> bool:
+    """Whether the user pressed the host's stop button."""
+    return bool(comfy.model_management.processing_interrupted())
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Gives ``should_stop``; work that stopped by it ends as the host's own interrupt, not as an error."""
+    try:
+        yield interrupted
+    except Interrupted as stop:
+        # Also resets the host's flag, so that the next run starts.
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        raise comfy.model_management.InterruptProcessingException from stop
+
+
+def torch_device() -> str:
+    """The device that the host computes on, as torch writes it."""
+    return str(comfy.model_management.get_torch_device())
+
+
+@contextmanager
+def rendering(engine: Any) -> Iterator[Callable[[], bool]]:
+    """Around work with a ``wan.engine.Engine``: gives ``should_stop``; the host's models make room, and get it back.
+
+    The host runs nodes in torch's inference mode, whose tensors cannot be used outside it. In here that mode is off,
+    so that what the engine remembers can be used anywhere.
+    """
+    import torch
+
+    device = torch.device(engine.device)
+    parts = [Path(file) for file in (engine.files.transformer, engine.files.vae, engine.files.text_encoder)]
+    if device.type != "cpu":
+        comfy.model_management.free_memory(sum(part.stat().st_size for part in parts), device)
+    try:
+        with interruptible() as should_stop, torch.inference_mode(False), torch.no_grad():
+            yield should_stop
+    finally:
+        # The host cannot unload what it does not know, so nothing stays on its device.
+        with torch.inference_mode(False), torch.no_grad():
+            engine.use()
+        comfy.model_management.soft_empty_cache()

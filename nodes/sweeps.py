@@ -1,0 +1,249 @@
+"""Sweeps: axes, the run, and the labelled grid."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ..s2v_core.errors import S2VError, SettingsError
+from ..s2v_core.sweeps.axes import AXES, Axis
+from ..s2v_core.sweeps.parse import parse_values
+from ..s2v_core.wan.settings import LoraUse, SampleSettings
+from . import host, sockets
+from .wan import check_settings, make_renderer, picture_inputs, settings_inputs
+
+# How often a sweep of this name ended with failed cells: the host would otherwise keep such a result for ever.
+_failed_runs: Counter[str] = Counter()
+
+
+class SweepAxis(io.ComfyNode):
+    """One thing that varies, and its values."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="Skeleton2Video_SweepAxis",
+            display_name="Sweep Axis",
+            category="Skeleton2Video/sweep",
+            description=(
+                "One thing that varies in a sweep, with its values. Chain two of them: the first runs over the rows of "
+                "the grid, the second over its columns, further ones over pages."
+            ),
+            inputs=[
+                io.Combo.Input(
+                    "axis",
+                    options=list(AXES),
+                    default="guidance",
+                    tooltip="What varies. lora_strength sets the strength of every LoRA of the sweep.",
+                ),
+                io.String.Input(
+                    "values",
+                    default="1, 3, 5",
+                    multiline=True,
+                    tooltip=(
+                        "Numbers parted by commas, or a range such as 1..8 step 0.5. Prompts and LoRA files (as "
+                        "they are called in models/loras; none for no LoRA) stand one a line; "
+                        "[short] in front of a line names it."
+                    ),
+                ),
+                sockets.Axes.Input("axes", optional=True, tooltip="The axes that come before this one."),
+            ],
+            outputs=[sockets.Axes.Output("chain", display_name="axes", tooltip="The axes with this one at their end.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, axis: str | None, values: str | None) -> bool | str:
+        """Say what is wrong with the values before anything runs (what comes by a link is None here)."""
+        try:
+            if axis is not None and values is not None:
+                parse_values(axis, values)
+        except S2VError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, axis: str, values: str, axes: tuple[Axis, ...] = ()) -> io.NodeOutput:
+        """Append to the chain."""
+        parsed = parse_values(axis, values)
+        if axis == "lora":
+            files = [name if name == "none" else str(host.model_file("loras", name)) for name in parsed.values]
+            parsed = Axis(axis, tuple(files), parsed.labels)
+        return io.NodeOutput((*axes, parsed))
+
+
+class RunSweep(io.ComfyNode):
+    """Renders every cell that is not stored yet."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="Skeleton2Video_RunSweep",
+            display_name="Run Sweep",
+            category="Skeleton2Video/sweep",
+            description=(
+                "Renders one video for each combination of the axes' values. Each finished cell is kept in "
+                "output/skeleton2video/<name>/cells and never computed twice, also after the stop button or a restart."
+            ),
+            inputs=[
+                sockets.Model.Input("model", tooltip="From Load Wan-VACE."),
+                sockets.Prompt.Input("prompt", tooltip="The prompt of all cells, unless an axis varies it."),
+                sockets.Axes.Input("axes", tooltip="From Sweep Axis."),
+                io.String.Input(
+                    "name",
+                    default="sweep",
+                    tooltip="Folder below output/skeleton2video. The same name goes on with the same cells.",
+                ),
+                *settings_inputs(randomize_seed=False),
+                *picture_inputs(),
+            ],
+            outputs=[sockets.Sweep.Output("sweep", display_name="sweep", tooltip="For Sweep Grid.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, **values: Any) -> bool | str:
+        """Say what is wrong with the settings before anything runs."""
+        try:
+            if values.get("name") is not None:
+                host.output_folder(values["name"])
+        except S2VError as error:
+            return str(error)
+        return check_settings(values)
+
+    @classmethod
+    def fingerprint_inputs(cls, name: str, **_: Any) -> int:
+        """Changes after a run with failed cells, so that pressing Run tries them again."""
+        return _failed_runs[name]
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        prompt: Any,
+        axes: tuple[Axis, ...],
+        name: str,
+        control_video: Any = None,
+        reference: Any = None,
+        loras: tuple[LoraUse, ...] = (),
+        **values: Any,
+    ) -> io.NodeOutput:
+        """Render what is missing."""
+        from ..s2v_core.sweeps.axes import Sweep
+        from ..s2v_core.sweeps.run import run_sweep
+        from ..s2v_core.sweeps.store import CellStore
+
+        folder = host.output_folder(name)
+        settings = dataclasses.replace(SampleSettings.from_dict(values), loras=tuple(loras))
+        sweep = Sweep(prompt, settings, tuple(axes), folder.name)
+        renderer = make_renderer(model, control_video, reference)
+        progress = host.Progress(1)
+        renderer.on_hash = lambda path, done, size: progress(done, size)
+        with host.rendering(model) as should_stop:
+            result = run_sweep(
+                sweep,
+                renderer,
+                CellStore(folder / "cells"),
+                on_event=lambda event: _show(event, progress),
+                should_stop=should_stop,
+            )
+        if result.failed:
+            _failed_runs[name] += 1
+            if not result.computed and not result.reused:
+                raise SettingsError(
+                    f"All {len(result.failed)} cells of the sweep {name!r} failed.",
+                    got=next(iter(result.failed.values())),
+                    remedy="Mend this and run again.",
+                )
+        return io.NodeOutput(result)
+
+
+class SweepGrid(io.ComfyNode):
+    """Draws the cells side by side."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="Skeleton2Video_SweepGrid",
+            display_name="Sweep Grid",
+            category="Skeleton2Video/sweep",
+            description=(
+                "Puts the cells of a sweep side by side, in step, with the axes' values as headers. Saves "
+                "the grid as mp4 and animated WebP and a contact sheet as PNG in output/skeleton2video/<name>."
+            ),
+            inputs=[
+                sockets.Sweep.Input("sweep", tooltip="From Run Sweep."),
+                io.Int.Input(
+                    "page",
+                    default=1,
+                    min=1,
+                    max=1000,
+                    tooltip="With three axes or more: the page that the outputs carry. All pages are saved.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("grid", display_name="grid", tooltip="The frames of the grid."),
+                io.Video.Output("video", display_name="video", tooltip="The grid as a video."),
+                io.Image.Output("sheet", display_name="contact sheet", tooltip="Three frames of each cell."),
+                io.String.Output("summary", display_name="summary", tooltip="What was computed, and where it lies."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, sweep: Any, page: int) -> io.NodeOutput:
+        """Draw and save."""
+        from ..s2v_core.sweeps.grid import contact_sheet, grid_clip, pages, write_contact_sheet
+        from ..s2v_core.video.write import write_clip
+
+        count = pages(sweep.sweep)
+        if page > count:
+            raise SettingsError(f"There is no page {page}.", expected=f"1 to {count}", got=str(page))
+        folder = sweep.store.folder.parent
+        progress = host.Progress(count)
+        files = []
+        shown = None
+        for number in range(count):
+            clip = grid_clip(sweep, page=number)
+            files.append(write_clip(clip, host.free_path(folder, "grid", ".mp4")))
+            write_clip(clip, files[-1].with_suffix(".webp"))
+            write_contact_sheet(sweep, files[-1].with_suffix(".png"), page=number)
+            if number == page - 1:
+                shown = clip
+            progress(number + 1)
+        assert shown is not None
+        grid = host.to_image(shown.frames)
+        sheet = host.to_image(contact_sheet(sweep, page=page - 1)[None])
+        return io.NodeOutput(
+            grid,
+            host.to_video(grid, shown.fps),
+            sheet,
+            _summary(sweep, files),
+            ui=ui.PreviewVideo([host.saved(file) for file in files]),
+        )
+
+
+def _show(event: Any, progress: host.Progress) -> None:
+    """A sweep's event on the bar: a hundredth of a cell is the unit, since cells differ in their steps."""
+    from ..s2v_core.sweeps.events import Finished, Stepped
+
+    if isinstance(event, Stepped):
+        share = 100 * (event.step.index + 1) // (event.step.total + 1)
+        progress(100 * (event.number - 1) + share, 100 * event.total, event.step.preview())
+    elif isinstance(event, Finished):
+        progress(100 * event.number, 100 * event.total)
+
+
+def _summary(result: Any, files: list[Any]) -> str:
+    lines = [
+        f"{len(result.cells)} cells: {len(result.computed)} computed, {len(result.reused)} taken from the store, "
+        f"{len(result.failed)} failed, {result.seconds:.1f} s",
+        f"cells: {result.store.folder}",
+        *(f"grid: {file}" for file in files),
+        *(f"failed: {reason}" for reason in result.failed.values()),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,250 @@
+"""Wan-VACE: load it, add LoRAs, render one video."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..s2v_core.errors import S2VError
+from ..s2v_core.wan.settings import LoraUse, SampleSettings, option, options
+from . import host, sockets
+
+BESIDE = "beside the text encoder"
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+DEVICES = ("auto", "cuda", "mps", "cpu")
+
+
+def settings_inputs(*, randomize_seed: bool) -> list[Any]:
+    """One form field for each setting of a rendering, in the order of ``SampleSettings``.
+
+    Saved workflows hold these values by their place: a new setting must be the last.
+    """
+    return [
+        host.widget(entry, **({"control_after_generate": True} if randomize_seed and entry.name == "seed" else {}))
+        for entry in options(SampleSettings)
+    ]
+
+
+def picture_inputs() -> list[Any]:
+    """The sockets that a rendering and a sweep share."""
+    return [
+        io.Image.Input(
+            "control_video",
+            display_name="control video",
+            optional=True,
+            tooltip="The drawn skeleton, at least as long as the video. Without it only text and reference steer.",
+        ),
+        io.Image.Input(
+            "reference",
+            optional=True,
+            tooltip="One picture of the person who shall dance, from Load Image.",
+        ),
+        sockets.Loras.Input("loras", display_name="LoRAs", optional=True, tooltip="From Wan-VACE LoRA."),
+    ]
+
+
+def check_settings(values: dict[str, Any]) -> bool | str:
+    """For ``validate_inputs``: True, or what is wrong with these settings, before any model is loaded.
+
+    It takes the place of the host's own checks, which know no multiples of 16. What comes by a link is None here.
+    """
+    known = {entry.name for entry in options(SampleSettings)}
+    try:
+        SampleSettings.from_dict({name: value for name, value in values.items() if name in known and value is not None})
+    except S2VError as error:
+        return str(error)
+    return True
+
+
+def make_renderer(model: Any, control_video: Any, reference: Any) -> Any:
+    """The engine with these pictures; a batch of references is refused."""
+    from ..s2v_core.wan.render import Renderer
+    from ..s2v_core.wan.vace import FPS
+
+    control = None if control_video is None else host.to_clip(control_video, FPS, "control video")
+    picture = None if reference is None else host.one_picture(reference, "reference")
+    return Renderer(model, control, picture)
+
+
+class LoadWanVace(io.ComfyNode):
+    """Loads the four parts of Wan2.1-VACE."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="Skeleton2Video_LoadWanVace",
+            display_name="Load Wan-VACE",
+            category="Skeleton2Video/wan",
+            description=(
+                "Loads Wan2.1-VACE (1.3B or 14B) from ComfyUI's model folders. The size is read from the file. "
+                "Nothing is downloaded."
+            ),
+            inputs=[
+                io.Combo.Input(
+                    "diffusion_model",
+                    options=host.model_names("diffusion_models"),
+                    tooltip="The transformer with its VACE blocks, from models/diffusion_models.",
+                ),
+                io.Combo.Input("vae", options=host.model_names("vae"), tooltip="The Wan2.1 VAE, from models/vae."),
+                io.Combo.Input(
+                    "text_encoder",
+                    options=host.model_names("text_encoders"),
+                    tooltip="The umT5-XXL text encoder, from models/text_encoders.",
+                ),
+                io.Combo.Input(
+                    "dtype",
+                    options=list(DTYPES),
+                    default="auto",
+                    tooltip="Number type of the weights. auto: bfloat16, or float32 for small models on the CPU.",
+                ),
+                io.Combo.Input(
+                    "device", options=list(DEVICES), default="auto", tooltip="auto: the device that ComfyUI uses."
+                ),
+                io.Combo.Input(
+                    "tokenizer",
+                    options=[BESIDE, *host.tokenizer_folders()],
+                    default=BESIDE,
+                    tooltip=(
+                        "The folder with the text encoder's tokenizer.json, in models/text_encoders. "
+                        "Beside the text encoder means its own folder, or google/umt5-xxl in it."
+                    ),
+                ),
+            ],
+            outputs=[sockets.Model.Output("model", display_name="model", tooltip="For the sampler and for sweeps.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, diffusion_model: str, vae: str, text_encoder: str, **_: Any) -> str:
+        """Changes when one of the files does."""
+        try:
+            return " ".join(host.file_stamp(path) for path in _files(diffusion_model, vae, text_encoder))
+        except (S2VError, OSError):
+            return "missing"
+
+    @classmethod
+    def execute(
+        cls, diffusion_model: str, vae: str, text_encoder: str, dtype: str, device: str, tokenizer: str
+    ) -> io.NodeOutput:
+        """Load."""
+        from ..s2v_core.wan.engine import ModelFiles, load_engine
+
+        paths = _files(diffusion_model, vae, text_encoder)
+        folder = "" if tokenizer == BESIDE else str(host.tokenizer_folder(tokenizer))
+        progress = host.Progress(4)
+        engine = load_engine(
+            ModelFiles(*map(str, paths), folder),
+            device=host.torch_device() if device == "auto" else device,
+            dtype=dtype,
+            on_progress=lambda done, total, what: progress(done, total),
+        )
+        return io.NodeOutput(engine)
+
+
+class WanVaceLora(io.ComfyNode):
+    """Names a LoRA and its strength; the sampler applies it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        strength = option(LoraUse, "strength")
+        return io.Schema(
+            node_id="Skeleton2Video_WanVaceLora",
+            display_name="Wan-VACE LoRA",
+            category="Skeleton2Video/wan",
+            description=(
+                "Adds a LoRA to the stack. The model's weights are never changed, so strength 0 is exactly the base "
+                "model and a sweep can vary the strength. A LoRA that fits nothing in the model is an error."
+            ),
+            inputs=[
+                io.Combo.Input(
+                    "lora", options=host.model_names("loras"), tooltip="A LoRA for Wan2.1, from models/loras."
+                ),
+                host.widget(strength),
+                sockets.Loras.Input("loras", display_name="LoRAs", optional=True, tooltip="LoRAs that come before it."),
+            ],
+            outputs=[
+                sockets.Loras.Output("stack", display_name="LoRAs", tooltip="The stack with this LoRA at its end.")
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, lora: str, **_: Any) -> str:
+        """Changes with the file."""
+        try:
+            return host.file_stamp(host.model_file("loras", lora))
+        except (S2VError, OSError):
+            return "missing"
+
+    @classmethod
+    def execute(cls, lora: str, strength: float, loras: tuple[LoraUse, ...] = ()) -> io.NodeOutput:
+        """Append to the stack."""
+        return io.NodeOutput((*loras, LoraUse(str(host.model_file("loras", lora)), strength)))
+
+
+class WanVaceSampler(io.ComfyNode):
+    """Renders one video."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="Skeleton2Video_WanVaceSampler",
+            display_name="Wan-VACE Sampler",
+            category="Skeleton2Video/wan",
+            description=(
+                "Renders one video: the person of the reference image, moving as the control video says, as the prompt "
+                "describes it. The stop button works between steps."
+            ),
+            inputs=[
+                sockets.Model.Input("model", tooltip="From Load Wan-VACE."),
+                sockets.Prompt.Input("prompt", tooltip="From Build Dance Prompt."),
+                *settings_inputs(randomize_seed=True),
+                *picture_inputs(),
+            ],
+            outputs=[
+                io.Image.Output("images", display_name="frames", tooltip="The frames of the video."),
+                io.Video.Output("video", display_name="video", tooltip="The same as a video, for Save Video."),
+                io.String.Output("notes", display_name="notes", tooltip="What was fitted or cut before rendering."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, **values: Any) -> bool | str:
+        """Say what is wrong with the settings before anything runs."""
+        return check_settings(values)
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        prompt: Any,
+        control_video: Any = None,
+        reference: Any = None,
+        loras: tuple[LoraUse, ...] = (),
+        **values: Any,
+    ) -> io.NodeOutput:
+        """Render."""
+        settings = dataclasses.replace(SampleSettings.from_dict(values), loras=tuple(loras))
+        renderer = make_renderer(model, control_video, reference)
+        progress = host.Progress(settings.steps)
+        with host.rendering(model) as should_stop:
+            clip = renderer.render(
+                prompt,
+                settings,
+                on_step=lambda step: progress(step.index + 1, step.total, step.preview()),
+                should_stop=should_stop,
+            )
+        images = host.to_image(clip.frames)
+        return io.NodeOutput(images, host.to_video(images, clip.fps), "\n".join(renderer.notes))
+
+
+def _files(diffusion_model: str, vae: str, text_encoder: str) -> tuple[Path, Path, Path]:
+    return (
+        host.model_file("diffusion_models", diffusion_model),
+        host.model_file("vae", vae),
+        host.model_file("text_encoders", text_encoder),
+    )

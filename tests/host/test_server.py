@@ -1,0 +1,44 @@
+"""The pack inside a real ComfyUI: loading, nodes, and what they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.host
+
+NODES = {
+    "Skeleton2Video_LoadAistClip": "Load AIST Clip",
+    "Skeleton2Video_ExtractPose": "Extract Pose",
+    "Skeleton2Video_BuildDancePrompt": "Build Dance Prompt",
+    "Skeleton2Video_LoadWanVace": "Load Wan-VACE",
+    "Skeleton2Video_WanVaceLora": "Wan-VACE LoRA",
+    "Skeleton2Video_WanVaceSampler": "Wan-VACE Sampler",
+    "Skeleton2Video_SweepAxis": "Sweep Axis",
+    "Skeleton2Video_RunSweep": "Run Sweep",
+    "Skeleton2Video_SweepGrid": "Sweep Grid",
+}
+
+
+def test_pack_loads_without_error(host: Any) -> None:
+    log = host.log()
+    assert "IMPORT FAILED" not in log and "could not be loaded" not in log
+    assert "skeleton2video-under-test" in log
+
+
+def test_object_info_lists_exactly_our_nodes(host: Any) -> None:
+    info = host.get("/object_info")
+    ours = {name: entry for name, entry in info.items() if entry["python_module"].startswith("custom_nodes.skeleton")}
+    assert {name: entry["display_name"] for name, entry in ours.items()} == NODES
+    assert all(name.startswith("Skeleton2Video_") == (name in NODES) for name in info)
+
+
+def test_every_input_explains_itself(host: Any) -> None:
+    for name in NODES:
+        entry = host.get(f"/object_info/{name}")[name]
+        assert entry["category"].startswith("Skeleton2Video/") and entry["description"]
+        inputs = entry["input"].get("required", {}) | entry["input"].get("optional", {})
+        for field, (_, options) in inputs.items():
+            assert options.get("tooltip"), f"{name}.{field} has no tooltip"
+        assert all(entry["output_tooltips"]), f"{name} has an output without a tooltip"
