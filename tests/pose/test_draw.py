@@ -15,7 +15,6 @@ from s2v_core.pose.draw import draw_pose, drawing_functions, fit_track, overlay
 from s2v_core.pose.track import BODY, FACE, LEFT_HAND, RIGHT_HAND, PoseTrack, scale_track
 from s2v_core.video.clip import Clip
 
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
