@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +21,8 @@ from ..errors import MissingPackageError, SettingsError, VideoError
 from ..video.clip import Clip
 from .track import BODY, FACE, LEFT_HAND, RIGHT_HAND, PoseTrack, scale_track
 
-Palette = Literal["vace", "openpose"]
-Stick = Literal["fixed", "vace"]
-PALETTES: tuple[str, ...] = get_args(Palette)
-STICKS: tuple[str, ...] = get_args(Stick)
+PALETTES = ("vace", "openpose")
+STICKS = ("fixed", "vace")
 THRESHOLD = 0.3  # DWPose's own
 _VACE_SHORT_SIDE, _VACE_MULTIPLE = 1024, 64
 
@@ -35,13 +33,13 @@ _log = logging.getLogger(__name__)
 def draw_pose(
     track: PoseTrack,
     *,
-    palette: Palette = "vace",
+    palette: str = "vace",
     body: bool = True,
     hands: bool = False,
     face: bool = True,
     size: tuple[int, int] | None = None,
     threshold: float = THRESHOLD,
-    stick: Stick = "fixed",
+    stick: str = "fixed",
 ) -> Clip:
     """The track as pictures on black, everybody in one frame, at the track's rate.
 

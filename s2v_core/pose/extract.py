@@ -6,14 +6,12 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from ..errors import SettingsError
 from ..video.clip import Clip
 from .track import PoseTrack
 
-Backend = Literal["auto", "blazepose", "dwpose"]
-BACKENDS: tuple[str, ...] = get_args(Backend)
+BACKENDS = ("auto", "blazepose", "dwpose")
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +40,13 @@ class ExtractReport:
 
 def extract_pose(
     clip: Clip,
-    backend: Backend = "auto",
+    backend: str = "auto",
     *,
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     threads: int | None = None,
 ) -> ExtractReport:
-    """Find the points in every frame of ``clip``.
+    """Find the points in every frame of ``clip`` by one of ``BACKENDS``.
 
     ``on_progress(frames done, frames in all)``; ``should_stop`` is asked before every frame. Raises SettingsError for
     a backend that does not exist or is not available, ModelFileError, MissingPackageError, and Interrupted.

@@ -134,7 +134,7 @@ def test_the_stick_of_vace_thins_with_the_picture(dancer_track: PoseTrack) -> No
 
 def test_choices_that_do_not_exist() -> None:
     with pytest.raises(SettingsError, match="does not exist") as caught:
-        draw_pose(people(), palette="rgb")  # type: ignore[arg-type]
+        draw_pose(people(), palette="rgb")
     assert "vace or openpose" in caught.value.expected
 
 

@@ -36,7 +36,7 @@ def test_backends_that_cannot_be_used(dancer_clip: Clip) -> None:
         extract_pose(dancer_clip, "dwpose")
     assert "blazepose" in caught.value.remedy
     with pytest.raises(SettingsError, match="no pose backend 'openpose'"):
-        extract_pose(dancer_clip, "openpose")  # type: ignore[arg-type]
+        extract_pose(dancer_clip, "openpose")
 
 
 def test_a_stop_reaches_the_backend(dancer_clip: Clip, blazepose_models: Path) -> None:
