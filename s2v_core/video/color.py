@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import VideoError
-from .fit import resize
+from .fit import Image, resize
 
 if TYPE_CHECKING:
     import av
-
-Image = np.ndarray[Any, np.dtype[np.uint8]]
 
 _log = logging.getLogger(__name__)
 

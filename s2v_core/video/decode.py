@@ -5,19 +5,17 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import PIL.Image
-
 from ..errors import VideoError
-from .color import Image, picture_of, warn_if_hdr
+from .animation import animation_kind, animation_pictures, head_of
+from .color import picture_of, warn_if_hdr
 from .ffv1 import checksums_hold, has_checksums
+from .fit import Image
 
 if TYPE_CHECKING:
     import av
@@ -29,13 +27,10 @@ _SEEK_FROM = Fraction(1)
 # How many seconds before the start to look for a keyframe, one attempt after the other. An index may count decoding
 # times, so that the keyframe found first can lie after the start.
 _SEEK_BACK = (0, 1, 4, 16)
-# A GIF or WebP frame with no duration of its own is shown for so long; browsers do the same.
-_NO_DURATION = Fraction(1, 10)
 # A frame later than promised by this many seconds is worth a warning: Matroska drops damaged parts without a word.
 _GAP = Fraction(1, 10)
-
-# What Pillow raises for animations that break off or do not add up.
-_BROKEN = (OSError, EOFError, SyntaxError, ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error)
+# GIF counts in hundredths of a second.
+_STEP = Fraction(1, 100)
 
 _log = logging.getLogger(__name__)
 
@@ -72,16 +67,15 @@ def frames_from(path: Path, start: Fraction) -> Iterator[Frame]:
 
     Raises ``VideoError`` when the file is not a video, is damaged, or breaks off.
     """
-    return _pillow_frames(path) if _is_animation(path) else _av_frames(path, start)
+    return _animation_frames(path) if animation_kind(path) else _av_frames(path, start)
 
 
 def info_of(path: Path) -> VideoInfo:
     """``VideoInfo`` of a video file, from its header and first frame."""
-    if _is_animation(path):
-        shown = list(_pillow_frames(path))
-        height, width = shown[0].picture().shape[:2]
-        codec = (_head(path)[8:12] if _head(path).startswith(b"RIFF") else b"GIF").decode().lower()
-        return VideoInfo(width, height, len(shown) / shown[-1].end, shown[-1].end, len(shown), 0, codec)
+    if kind := animation_kind(path):
+        stored = [(end, picture.shape) for _, end, picture in animation_pictures(path)]
+        duration, (height, width, _) = stored[-1]
+        return VideoInfo(width, height, len(stored) / duration, duration, len(stored), 0, kind)
     with _open(path) as container:
         stream = _video_stream(container, path)
         fps = stream.average_rate or stream.guessed_rate or Fraction(0)
@@ -90,11 +84,11 @@ def info_of(path: Path) -> VideoInfo:
             raise _no_frame(path)
         origin, frame = first
         height, width = picture_of(frame, path.name, _aspect(stream)).shape[:2]
-        duration: Fraction | None = _declared(container, stream, origin)
-        if duration is None and container.duration:
-            duration = Fraction(container.duration, 1_000_000)
-        frames = stream.frames or (round(duration * fps) if duration else None)
-        return VideoInfo(width, height, fps, duration, frames, -frame.rotation % 360, stream.codec_context.name)
+        length = _declared(container, stream, origin)
+        if length is None and container.duration:
+            length = Fraction(container.duration, 1_000_000)
+        frames = stream.frames or (round(length * fps) if length else None)
+        return VideoInfo(width, height, fps, length, frames, -frame.rotation % 360, stream.codec_context.name)
 
 
 def _av_frames(path: Path, start: Fraction) -> Iterator[Frame]:
@@ -233,7 +227,7 @@ def _open(path: Path) -> InputContainer:
         # Only local files: a playlist in disguise must not reach out to the network.
         return av.open(str(path), options={"protocol_whitelist": "file"})
     except av.FFmpegError as error:
-        if _head(path)[4:8] == b"ftyp":
+        if head_of(path)[4:8] == b"ftyp":
             raise VideoError(
                 f"{path.name} is an incomplete MP4 or MOV file: its index (the 'moov' part) is missing.",
                 expected="a file that was copied, downloaded or recorded to its end",
@@ -326,42 +320,14 @@ def _no_frame(path: Path) -> VideoError:
     )
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(16)
-
-
-def _is_animation(path: Path) -> bool:
-    """GIF and WebP: FFmpeg reads neither animated WebP nor the browsers' rule for missing durations."""
-    head = _head(path)
-    return head.startswith((b"GIF87a", b"GIF89a")) or (head.startswith(b"RIFF") and head[8:12] == b"WEBP")
-
-
-def _pillow_frames(path: Path) -> Iterator[Frame]:
-    """Frames of a GIF or WebP. Their durations add up to times; transparent parts are laid on white."""
-    index = 0
-    try:
-        with PIL.Image.open(path) as image:
-            time = Fraction(0)
-            for index in range(getattr(image, "n_frames", 1)):
-                image.seek(index)
-                image.load()
-                duration = Fraction(image.info.get("duration") or 0) / 1000 or _NO_DURATION
-                yield Frame(time, time + duration, functools.partial(_same, _on_white(image)))
-                time += duration
-    except (*_BROKEN, PIL.Image.DecompressionBombError) as error:
-        raise VideoError(
-            f"{path.name} is damaged or breaks off at frame {index + 1}.",
-            expected="an animation whose frames can all be read",
-            got=str(error) or type(error).__name__,
-            remedy="Copy or download it again.",
-        ) from error
-
-
-def _on_white(image: PIL.Image.Image) -> Image:
-    rgba = image.convert("RGBA")
-    white = PIL.Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return np.asarray(PIL.Image.alpha_composite(white, rgba).convert("RGB"))
+def _animation_frames(path: Path) -> Iterator[Frame]:
+    """A GIF or WebP as a player shows it: a long frame comes again and again, so that the nearest is the one shown."""
+    for time, end, picture in animation_pictures(path):
+        shown = functools.partial(_same, picture)
+        steps = max(1, int((end - time) / _STEP))
+        for step in range(steps):
+            at = time + step * _STEP
+            yield Frame(at, end if step == steps - 1 else at + _STEP, shown)
 
 
 def _same(image: Image) -> Image:

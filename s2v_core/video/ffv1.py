@@ -1,4 +1,4 @@
-"""Checksums of FFV1, the lossless codec. FFmpeg's decoder notices a wrong one, patches the picture up and says nothing."""
+"""Checksums of FFV1. FFmpeg's decoder meets a wrong one, patches the picture up and tells its caller nothing."""
 
 from __future__ import annotations
 

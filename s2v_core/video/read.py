@@ -14,9 +14,8 @@ import numpy as np
 from ..errors import Interrupted, VideoError
 from ..files import sha256_file
 from .clip import Clip, Source
-from .color import Image
 from .decode import Frame, VideoInfo, frames_from, info_of
-from .fit import Size, check_fit, check_size, fit_image
+from .fit import Image, Size, check_fit, check_size, fit_image
 
 __all__ = ["VideoInfo", "pick_frames", "probe_clip", "read_clip"]
 
@@ -47,8 +46,9 @@ def read_clip(
     "crop" or "letterbox", see ``fit_image``), or None for the video's own size as shown. ``short``: what to do when the
     video ends too early: "error", "hold" the last frame, or "loop" from ``start``.
 
-    Reads what FFmpeg reads, and animated GIF and WebP (transparent parts become white; a frame without a duration is
-    shown for 0.1 s, as in browsers). Rotation, mirroring and non-square pixels are applied. Untagged colours are BT.709
+    Reads what FFmpeg reads, and animated GIF and WebP: of these the frame that is on the screen at that time, for their
+    writers merge equal frames into long ones (transparent parts become white; a frame without a duration is shown for
+    0.1 s, as in browsers). Rotation, mirroring and non-square pixels are applied. Untagged colours are BT.709
     from 720 lines on and BT.601 below. Only the picked frames are kept in memory.
 
     ``on_progress(done, total)`` counts picked frames, ``total`` is None with ``frames=None``. Raises ``VideoError`` for

@@ -16,8 +16,8 @@ import PIL.Image
 from ..errors import Interrupted, VideoError
 from ..files import atomic_path
 from .clip import Clip
-from .color import BT709, CONVERSION, FULL, LIMITED, Image
-from .fit import Size, check_image, check_size
+from .color import BT709, CONVERSION, FULL, LIMITED
+from .fit import Image, Size, check_image, check_size
 
 if TYPE_CHECKING:
     import av
@@ -84,7 +84,8 @@ def write_stream(
 
     - ``.mp4``: H.264, yuv420p, converted and tagged as BT.709, index at the front. An odd width or height is padded by
       one row of repeated edge pixels, because yuv420p has none.
-    - ``.webp``: animated, endless; times in whole milliseconds. Equal neighbours may be merged into one longer frame.
+    - ``.webp``: animated, endless; times in whole milliseconds. Equal neighbours may be merged into one longer frame,
+      and a clip whose frames are all equal becomes a still picture, which has no length.
     - ``.mkv``: FFV1 in RGB, always lossless; every slice carries a checksum. Times in whole milliseconds.
 
     ``lossless`` asks for a form that keeps every bit (.mkv or .webp). ``quality``: 1 (small) to 100 (good), without
@@ -231,7 +232,9 @@ def _form(target: Path, lossless: bool, quality: int, rate: Fraction, size: Size
         )
     suffix = target.suffix.lower()
     if suffix == ".mp4" and not lossless:
-        options = {"preset": "medium", "crf": str(round(51 - 0.4 * quality))}
+        # Macroblock-tree rate control reads past small pictures on AVX-512 machines (x264 core 165), and then the same
+        # frames give other bytes every time.
+        options = {"preset": "medium", "crf": str(round(51 - 0.4 * quality)), "x264-params": "mbtree=0"}
         return _Form("mp4", {"movflags": "+faststart"}, "libx264", "yuv420p", options)
     if suffix == ".mkv":
         # Four slices need at least two pixels a side.
