@@ -13,7 +13,7 @@ from ..s2v_core.sweeps.axes import AXES, Axis
 from ..s2v_core.sweeps.parse import parse_values
 from ..s2v_core.wan.settings import LoraUse, SampleSettings
 from . import host, sockets
-from .wan import check_settings, make_renderer, picture_inputs, settings_inputs
+from .wan import check_size, make_renderer, picture_inputs, settings_inputs
 
 # How often a sweep of this name ended with failed cells: the host would otherwise keep such a result for ever.
 _failed_runs: Counter[str] = Counter()
@@ -105,14 +105,9 @@ class RunSweep(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, **values: Any) -> bool | str:
-        """Say what is wrong with the settings before anything runs."""
-        try:
-            if values.get("name") is not None:
-                host.output_folder(values["name"])
-        except S2VError as error:
-            return str(error)
-        return check_settings(values)
+    def validate_inputs(cls, width: int | None, height: int | None, frames: int | None) -> bool | str:
+        """Say what is wrong with the size before anything runs."""
+        return check_size(width=width, height=height, frames=frames)
 
     @classmethod
     def fingerprint_inputs(cls, name: str, **_: Any) -> int:

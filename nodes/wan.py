@@ -20,10 +20,11 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 def settings_inputs(*, randomize_seed: bool) -> list[Any]:
     """One form field for each setting of a rendering, in the order of ``SampleSettings``.
 
-    Saved workflows hold these values by their place: a new setting must be the last.
+    Saved workflows hold these values by their place: a new setting must be the last. ``randomize_seed``: offer another
+    seed for each run; it must be said either way, since the browser offers it for everything that is called seed.
     """
     return [
-        host.widget(entry, **({"control_after_generate": True} if randomize_seed and entry.name == "seed" else {}))
+        host.widget(entry, **({"control_after_generate": randomize_seed} if entry.name == "seed" else {}))
         for entry in options(SampleSettings)
     ]
 
@@ -46,14 +47,14 @@ def picture_inputs() -> list[Any]:
     ]
 
 
-def check_settings(values: dict[str, Any]) -> bool | str:
-    """For ``validate_inputs``: True, or what is wrong with these settings, before any model is loaded.
+def check_size(**size: int | None) -> bool | str:
+    """For ``validate_inputs``: True, or what is wrong with this size, before any model is loaded.
 
-    It takes the place of the host's own checks, which know no multiples of 16. What comes by a link is None here.
+    The host knows no multiples of 16. It repeats the answer for each input that ``validate_inputs`` names, so only
+    those that it cannot check itself are named. What comes by a link is None here.
     """
-    known = {entry.name for entry in options(SampleSettings)}
     try:
-        SampleSettings.from_dict({name: value for name, value in values.items() if name in known and value is not None})
+        SampleSettings.from_dict({name: value for name, value in size.items() if value is not None})
     except S2VError as error:
         return str(error)
     return True
@@ -213,9 +214,9 @@ class WanVaceSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, **values: Any) -> bool | str:
-        """Say what is wrong with the settings before anything runs."""
-        return check_settings(values)
+    def validate_inputs(cls, width: int | None, height: int | None, frames: int | None) -> bool | str:
+        """Say what is wrong with the size before anything runs."""
+        return check_size(width=width, height=height, frames=frames)
 
     @classmethod
     def execute(
