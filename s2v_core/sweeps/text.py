@@ -1,0 +1,92 @@
+"""Text on pictures: a real font, measured and wrapped, never clipped."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import ImageFont
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+ELLIPSIS = "…"
+
+
+@lru_cache(maxsize=1)
+def font_folder() -> Path | None:
+    """Where matplotlib keeps DejaVu Sans, found without importing matplotlib; None when it is not installed."""
+    spec = find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+    return folder if (folder / "DejaVuSans.ttf").is_file() else None
+
+
+@lru_cache(maxsize=64)
+def get_font(size: int, bold: bool = False) -> Font:
+    """DejaVu Sans at ``size`` pixels, or Pillow's own font where matplotlib is missing."""
+    folder = font_folder()
+    if folder is None:
+        return ImageFont.load_default(size)
+    return ImageFont.truetype(str(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")), size)
+
+
+def missing_characters(text: str) -> str:
+    """The characters of ``text`` that the font cannot draw, each once."""
+    known = _characters()
+    return "".join(dict.fromkeys(letter for letter in text if letter.isprintable() and ord(letter) not in known))
+
+
+def width_of(text: str, font: Font) -> int:
+    """Width in pixels, rounded up."""
+    return int(-(-font.getlength(text) // 1))
+
+
+def line_height(font: Font) -> int:
+    """Pixels from one line to the next."""
+    if isinstance(font, ImageFont.FreeTypeFont):
+        ascent, descent = font.getmetrics()
+        return ascent + descent + 2
+    return int(font.getbbox("Ag")[3]) + 4
+
+
+def wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
+    """``text`` in at most ``lines`` lines, none wider than ``width`` pixels.
+
+    Breaks between words (not at non-breaking spaces), inside a word only where the word alone is too wide. What does
+    not fit ends in an ellipsis.
+    """
+    wrapped: list[str] = []
+    # Not str.split(): a non-breaking space must stay whole.
+    for word in filter(None, re.split(r"[ \t\r\n]+", text)):
+        joined = f"{wrapped[-1]} {word}" if wrapped else word
+        if wrapped and width_of(joined, font) <= width:
+            wrapped[-1] = joined
+            continue
+        while width_of(word, font) > width and len(word) > 1:
+            fits = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or width_of(word[:n], font) <= width)
+            wrapped.append(word[:fits])
+            word = word[fits:]
+            if len(wrapped) > lines:
+                break
+        wrapped.append(word)
+        if len(wrapped) > lines:
+            break
+    if len(wrapped) <= lines:
+        return wrapped
+    last = wrapped[lines - 1]
+    while last and width_of(last + ELLIPSIS, font) > width:
+        last = last[:-1]
+    return [*wrapped[: lines - 1], last.rstrip(" ,.;:") + ELLIPSIS]
+
+
+@lru_cache(maxsize=1)
+def _characters() -> frozenset[int]:
+    folder = font_folder()
+    if folder is None:
+        return frozenset(range(0x20, 0x17F))
+    # The font module alone: it draws nothing and looks for no other fonts.
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(str(folder / "DejaVuSans.ttf")).get_charmap())
