@@ -3,7 +3,7 @@
 WEB_DIRECTORY = "./nodes/web"
 
 
-async def comfy_entrypoint():
+async def comfy_entrypoint() -> object:
     """The extension with its nodes (API V3), imported here so that the pack costs the host nothing at start."""
     import logging
 

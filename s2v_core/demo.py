@@ -72,7 +72,7 @@ def run_demo(
     files = build_tiny(folder / "model")
     lora = folder / "lora.safetensors"
     if not lora.is_file():
-        build_tiny_lora(files, lora)
+        build_tiny_lora(files, lora, size=2.0)
     sweep_file = folder / "sweep.yaml"
     write_text_atomic(sweep_file, SWEEP.format(clip=CLIP_NAME, subject=SUBJECT))
     tell("Pose, prompt and sweep")

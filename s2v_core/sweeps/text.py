@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from unicodedata import category
 
 from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 ELLIPSIS = "…"
+# Control characters, half surrogates, line and paragraph separators.
+_SHAPELESS = ("Cc", "Cs", "Zl", "Zp")
 
 
 @lru_cache(maxsize=1)
@@ -54,12 +56,13 @@ def line_height(font: Font) -> int:
 def wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
     """``text`` in at most ``lines`` lines, none wider than ``width`` pixels.
 
-    Breaks between words (not at non-breaking spaces), inside a word only where the word alone is too wide. What does
+    Control characters count as spaces. Breaks between words (not at non-breaking spaces), inside a word only where the word alone is too wide. What does
     not fit ends in an ellipsis.
     """
     wrapped: list[str] = []
-    # Not str.split(): a non-breaking space must stay whole.
-    for word in filter(None, re.split(r"[ \t\r\n]+", text)):
+    # Not str.split(): a non-breaking space must stay whole. Control characters have no shape and upset the shaper.
+    plain = "".join(" " if category(letter) in _SHAPELESS else letter for letter in text)
+    for word in filter(None, plain.split(" ")):
         joined = f"{wrapped[-1]} {word}" if wrapped else word
         if wrapped and width_of(joined, font) <= width:
             wrapped[-1] = joined

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import unicodedata
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -271,10 +272,9 @@ def test_wrapping_keeps_words_and_widths(words, width, lines):
     assert len(wrapped) <= lines
     assert all(text.width_of(line, font) <= width for line in wrapped if len(line) > 2)
     if not wrapped or not wrapped[-1].endswith(text.ELLIPSIS):
-        assert (
-            "".join(wrapped).replace(" ", "") == "".join(words.split()).replace(" ", "")
-            or "\N{NO-BREAK SPACE}" in words
-        )
+        shapeless = ("Cc", "Cs", "Zl", "Zp")
+        kept = "".join(letter for letter in words if unicodedata.category(letter) not in shapeless and letter != " ")
+        assert "".join(wrapped).replace(" ", "") == kept
 
 
 def test_a_long_label_ends_in_an_ellipsis():
