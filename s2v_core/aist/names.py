@@ -94,7 +94,7 @@ _PARTS = {
     "choreography": (r"ch[0-9]{2}", "ch and two digits, like ch01"),
     "version": (r"v[0-9]{1,2}", "v and a number, like v0"),
 }
-_PATTERNS = {kind: re.compile(pattern, re.ASCII) for kind, (pattern, _) in _PARTS.items()}
+_PATTERNS = {kind: re.compile(pattern) for kind, (pattern, _) in _PARTS.items()}
 
 
 @dataclass(frozen=True)
