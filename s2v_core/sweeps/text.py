@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from bisect import bisect_right
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from unicodedata import category
@@ -35,14 +36,19 @@ def get_font(size: int, bold: bool = False) -> Font:
 
 
 def missing_characters(text: str) -> str:
-    """The characters of ``text`` that the font cannot draw, each once."""
-    known = _characters()
-    return "".join(dict.fromkeys(letter for letter in text if letter.isprintable() and ord(letter) not in known))
+    """The characters of ``text`` that the font cannot draw, each once: those that look like one that no font has."""
+    box = _picture("\uffff")
+    letters = dict.fromkeys(letter for letter in text if letter.isprintable() and not letter.isspace())
+    return "".join(letter for letter in letters if _picture(letter) == box)
 
 
 def width_of(text: str, font: Font) -> int:
     """Width in pixels, rounded up."""
     return int(-(-font.getlength(text) // 1))
+
+
+def _width_of_start(word: str, font: Font, letters: int) -> int:
+    return width_of(word[:letters], font)
 
 
 def line_height(font: Font) -> int:
@@ -56,8 +62,8 @@ def line_height(font: Font) -> int:
 def wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
     """``text`` in at most ``lines`` lines, none wider than ``width`` pixels.
 
-    Control characters count as spaces. Breaks between words (not at non-breaking spaces), inside a word only where the word alone is too wide. What does
-    not fit ends in an ellipsis.
+    Control characters count as spaces. Breaks between words (not at non-breaking spaces), inside a word only where
+    the word alone is too wide. What does not fit ends in an ellipsis.
     """
     wrapped: list[str] = []
     # Not str.split(): a non-breaking space must stay whole. Control characters have no shape and upset the shaper.
@@ -68,7 +74,7 @@ def wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
             wrapped[-1] = joined
             continue
         while width_of(word, font) > width and len(word) > 1:
-            fits = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or width_of(word[:n], font) <= width)
+            fits = max(1, bisect_right(range(1, len(word)), width, key=partial(_width_of_start, word, font)))
             wrapped.append(word[:fits])
             word = word[fits:]
             if len(wrapped) > lines:
@@ -84,12 +90,7 @@ def wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
     return [*wrapped[: lines - 1], last.rstrip(" ,.;:") + ELLIPSIS]
 
 
-@lru_cache(maxsize=1)
-def _characters() -> frozenset[int]:
-    folder = font_folder()
-    if folder is None:
-        return frozenset(range(0x20, 0x17F))
-    # The font module alone: it draws nothing and looks for no other fonts.
-    from matplotlib.ft2font import FT2Font
-
-    return frozenset(FT2Font(str(folder / "DejaVuSans.ttf")).get_charmap())
+@lru_cache(maxsize=4096)
+def _picture(letter: str) -> bytes:
+    mask = get_font(24).getmask(letter)
+    return bytes(mask) + bytes(str(mask.size), "ascii")
