@@ -6,9 +6,16 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..s2v_core.errors import SettingsError
 from . import host, sockets
 
-LAYERS = ("body + face", "body", "body + face + hands", "body + hands")
+# What each choice draws besides the body: face, hands.
+LAYERS = {
+    "body + face": (True, False),
+    "body": (False, False),
+    "body + face + hands": (True, True),
+    "body + hands": (False, True),
+}
 
 
 class ExtractPose(io.ComfyNode):
@@ -48,7 +55,7 @@ class ExtractPose(io.ComfyNode):
                 io.Combo.Input(
                     "layers",
                     options=list(LAYERS),
-                    default=LAYERS[0],
+                    default="body + face",
                     tooltip="What is drawn. BlazePose finds no points of the face's outline and of the fingers.",
                 ),
             ],
@@ -65,12 +72,16 @@ class ExtractPose(io.ComfyNode):
         from ..s2v_core.pose.draw import draw_pose
         from ..s2v_core.pose.extract import extract_pose
 
+        if layers not in LAYERS:
+            # Host 0.3.64 does not check the choices of a combo.
+            raise SettingsError(f"There are no layers {layers!r}.", expected=f"one of {', '.join(LAYERS)}", got=layers)
         host.add_model_folder()
         clip = host.to_clip(frames, fps, "frames")
         progress = host.Progress(len(clip))
         with host.interruptible() as should_stop:
             report = extract_pose(clip, backend, on_progress=progress, should_stop=should_stop)
         track = report.track
-        drawing = draw_pose(track, palette=palette, hands="hands" in layers, face="face" in layers)
+        face, hands = LAYERS[layers]
+        drawing = draw_pose(track, palette=palette, face=face, hands=hands)
         notes = [f"frame {index}: {note}" for index, note in enumerate(track.notes) if note]
         return io.NodeOutput(track, host.to_image(drawing.frames), "\n".join([str(report), *notes]))

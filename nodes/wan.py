@@ -133,11 +133,11 @@ class LoadWanVace(io.ComfyNode):
         """Load."""
         from ..s2v_core.wan.engine import ModelFiles, load_engine
 
-        paths = _files(diffusion_model, vae, text_encoder)
+        transformer, autoencoder, encoder = map(str, _files(diffusion_model, vae, text_encoder))
         folder = "" if tokenizer == BESIDE else str(host.tokenizer_folder(tokenizer))
         progress = host.Progress(4)
         engine = load_engine(
-            ModelFiles(*map(str, paths), folder),
+            ModelFiles(transformer, autoencoder, encoder, folder),
             device=host.torch_device() if device == "auto" else device,
             dtype=dtype,
             on_progress=lambda done, total, what: progress(done, total),

@@ -98,8 +98,8 @@ def pose(
 
         taken = read_clip(clip, fps=Fraction(str(fps)), frames=frames or None, size=_size(size), fit=fit, start=start)
         with _progress() as show:
-            report = extract_pose(taken, backend, on_progress=show.pose)  # type: ignore[arg-type]
-        drawn = draw_pose(report.track, palette=palette, hands=hands, face=face)  # type: ignore[arg-type]
+            report = extract_pose(taken, backend, on_progress=show.pose)
+        drawn = draw_pose(report.track, palette=palette, hands=hands, face=face)
         written: dict[str, Any] = {"pose video": write_clip(drawn, out, lossless=out.suffix == ".mkv")}
         if track:
             written["track"] = save_track(report.track, track)
@@ -158,7 +158,7 @@ def sample(
     text_encoder: Annotated[Path, typer.Option(help="umT5 in Wan's layout.")],
     tokenizer: Annotated[str, typer.Option(help="Its tokenizer's folder; beside the text encoder if left out.")] = "",
     text: Annotated[str, typer.Option("--prompt", help="The prompt; built from the clip's name if left out.")] = "",
-    negative: Annotated[str, typer.Option(help="The negative prompt.")] = "",
+    negative: Annotated[str | None, typer.Option(help="The negative prompt; a default of its own if left out.")] = None,
     subject: Annotated[str, typer.Option(help="Who is seen, for a prompt that is built.")] = "",
     clip: Annotated[Path | None, typer.Option(help="A dance clip whose pose drives the video.")] = None,
     pose_video: Annotated[Path | None, typer.Option("--pose", help="A finished pose video instead.")] = None,
@@ -187,7 +187,7 @@ def sample(
         import time
 
         from .prompts.prompt import Prompt
-        from .prompts.template import DEFAULT_SUBJECT, build_prompt
+        from .prompts.template import DEFAULT_NEGATIVE, DEFAULT_SUBJECT, build_prompt
         from .recipe import control_from_dance, control_from_pose_video, read_reference
         from .video.write import write_clip
         from .wan.engine import ModelFiles, load_engine
@@ -208,9 +208,9 @@ def sample(
                 control = control_from_pose_video(pose_video, settings)
             name = control.name if control else None
             words = (
-                Prompt(text, negative)
+                Prompt(text, DEFAULT_NEGATIVE if negative is None else negative)
                 if text
-                else build_prompt(name, subject or DEFAULT_SUBJECT, negative=negative or None)
+                else build_prompt(name, subject or DEFAULT_SUBJECT, negative=negative)
             )
             engine = load_engine(
                 ModelFiles(str(transformer), str(vae), str(text_encoder), tokenizer), device=device, dtype=dtype

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 from .aist.names import ClipName, find_name
 from .errors import S2VError, SettingsError, VideoError
@@ -49,8 +49,10 @@ def control_from_dance(
     on_progress: Progress | None = None,
 ) -> Control:
     """A dance clip at the settings' size and length, its pose, and the pose video drawn from it."""
-    clip = read_clip(path, frames=settings.frames, size=(settings.width, settings.height), fit="letterbox", start=start)
-    report = extract_pose(clip, cast(Literal["auto"], backend), on_progress=on_progress)
+    clip = read_clip(
+        Path(path), frames=settings.frames, size=(settings.width, settings.height), fit="letterbox", start=start
+    )
+    report = extract_pose(clip, backend, on_progress=on_progress)
     if not report.found:
         raise SettingsError(
             f"Nobody was found in {path}.",
@@ -58,12 +60,12 @@ def control_from_dance(
             got=f"none in {len(clip)} frames by {report.track.backend}",
             remedy="Choose another part of the clip, or a clip in which the whole body is seen.",
         )
-    return Control(draw_pose(report.track, palette=cast(Literal["vace"], palette)), report, find_name(path))
+    return Control(draw_pose(report.track, palette=palette), report, find_name(path))
 
 
 def control_from_pose_video(path: str | os.PathLike[str], settings: SampleSettings) -> Control:
     """A finished pose video; it is fitted to the settings' size when it is used."""
-    return Control(read_clip(path, frames=settings.frames), None, find_name(path))
+    return Control(read_clip(Path(path), frames=settings.frames), None, find_name(path))
 
 
 def read_reference(path: str | os.PathLike[str]) -> Image:

@@ -20,6 +20,7 @@ from PIL import Image
 from ..errors import SettingsError
 from ..files import atomic_path
 from ..video.clip import Clip
+from ..video.fit import fit_image, resize
 from ..wan.settings import SampleSettings, options
 from .axes import Axis, Cell, Sweep, say_number
 from .layout import GROUND, SMALLEST_TILE, Header, Layout, Page, draw_page, lay_out, tile_size
@@ -223,21 +224,16 @@ def fit_tile(frame: Frame, tile: tuple[int, int]) -> Frame:
     Tiny pictures grow by a whole factor with their pixels kept square and sharp; all others are resampled.
     """
     height, width = frame.shape[:2]
-    if (width, height) == tile:
-        return frame
     scale = min(tile[0] / width, tile[1] / height)
     if scale >= 1 and width < SMALLEST_TILE:
-        factor = int(scale)
-        fitted = frame.repeat(factor, axis=0).repeat(factor, axis=1)
-    else:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        fitted = np.asarray(image)
-    if fitted.shape[:2] == (tile[1], tile[0]):
-        return fitted
-    whole = np.full((tile[1], tile[0], 3), GROUND, np.uint8)
-    _paste(whole, fitted, ((tile[0] - fitted.shape[1]) // 2, (tile[1] - fitted.shape[0]) // 2))
-    return whole
+        frame = frame.repeat(int(scale), axis=0).repeat(int(scale), axis=1)
+        whole = np.full((tile[1], tile[0], 3), GROUND, np.uint8)
+        _paste(whole, frame, ((tile[0] - frame.shape[1]) // 2, (tile[1] - frame.shape[0]) // 2))
+        return whole
+    # A tile whose shape differs only by rounding is filled: no dark line of one pixel at an edge.
+    if abs(width * scale - tile[0]) < 1 and abs(height * scale - tile[1]) < 1:
+        return resize(frame, tile)
+    return fit_image(frame, tile, "letterbox", GROUND)
 
 
 def _facts(result: SweepResult, cell: Cell) -> _Facts | tuple[str, str]:

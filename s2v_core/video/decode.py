@@ -117,7 +117,9 @@ def _timed(
     origin: Fraction,
     shown: Iterator[tuple[Fraction, av.VideoFrame]],
 ) -> Iterator[Frame]:
-    base, aspect = _time_base(stream), _aspect(stream)
+    from av.video.reformatter import VideoReformatter
+
+    base, aspect, converter = _time_base(stream), _aspect(stream), VideoReformatter()
     interval = 1 / (stream.average_rate or Fraction(25))
     last: Frame | None = None
     promised: Fraction | None = None
@@ -142,7 +144,7 @@ def _timed(
             interval = time - last.time or interval
         promised = frame.duration * base if frame.duration else None
         duration = promised or interval
-        last = Frame(time, time + duration, functools.partial(picture_of, frame, path.name, aspect))
+        last = Frame(time, time + duration, functools.partial(picture_of, frame, path.name, aspect, converter))
         yield last
     declared = _declared(container, stream, origin)
     if last is not None and declared is not None and declared - last.end > max(2 * interval, Fraction(1, 10)):

@@ -69,31 +69,26 @@ def read_clip(
 
     ended: list[Frame] = []
     moments = (begin + k / rate for k in (itertools.count() if frames is None else range(frames)))
-    pictures: list[Image] = []
-    previous: tuple[Frame, Image] | None = None
+    kept = _Frames(file.name, frames or 64)
+    previous: Frame | None = None
     shown = _watched(frames_from(file, begin), ended, should_stop)
     for _, frame in _pick(shown, moments, lambda frame: frame.time, lambda frame: frame.end):
-        if previous is None or previous[0] is not frame:
+        if frame is previous:
+            kept.repeat(len(kept) - 1)
+        else:
             picture = frame.picture()
-            previous = frame, (fit_image(picture, wanted_size, fit) if wanted_size else picture)
-        pictures.append(previous[1])
-        if pictures[-1].shape != pictures[0].shape:
-            raise VideoError(
-                f"{file.name} changes its picture size at {float(frame.time):.2f} s.",
-                expected=_size_text(pictures[0]),
-                got=_size_text(pictures[-1]),
-                remedy="Give a size, so that every frame is fitted to it.",
-            )
+            kept.add(fit_image(picture, wanted_size, fit) if wanted_size else picture, frame.time)
+            previous = frame
         if on_progress:
-            on_progress(len(pictures), frames)
-    if len(pictures) < (frames or 1):
+            on_progress(len(kept), frames)
+    found = len(kept)
+    if found < (frames or 1):
         # The picking stops early only after the last frame was seen.
-        if not pictures or short == "error":
+        if not found or short == "error":
             raise _too_short(file, ended[-1].end, begin, rate, frames or 1)
-        kept = len(pictures)
-        pictures.extend(pictures[kept - 1 if short == "hold" else k % kept] for k in range(kept, frames or 1))
-    source = Source(str(file), sha256_file(file), begin)
-    return Clip(_stacked(pictures), rate, source)
+        for k in range(found, frames or 1):
+            kept.repeat(found - 1 if short == "hold" else k % found)
+    return Clip(kept.array(), rate, Source(str(file), sha256_file(file), begin))
 
 
 def probe_clip(path: str | Path) -> VideoInfo:
@@ -138,13 +133,38 @@ def _watched(frames: Iterator[Frame], ended: list[Frame], should_stop: Callable[
     ended[:] = last
 
 
-def _stacked(pictures: list[Image]) -> Image:
-    """One array of all pictures. Each picture is let go once copied, so that memory never holds everything twice."""
-    frames = np.empty((len(pictures), *pictures[0].shape), np.uint8)
-    for index in range(len(pictures)):
-        frames[index] = pictures[index]
-        pictures[index] = frames[index]
-    return frames
+class _Frames:
+    """Pictures of one size, copied into one array as they come, so that nothing is held twice."""
+
+    def __init__(self, name: str, room: int) -> None:
+        self._name, self._room, self._count = name, room, 0
+        self._frames = np.empty((0, 0, 0, 3), np.uint8)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, picture: Image, time: Fraction) -> None:
+        if not self._count:
+            self._frames = np.empty((self._room, *picture.shape), np.uint8)
+        if picture.shape != self._frames.shape[1:]:
+            raise VideoError(
+                f"{self._name} changes its picture size at {float(time):.2f} s.",
+                expected=_size_text(self._frames[0]),
+                got=_size_text(picture),
+                remedy="Give a size, so that every frame is fitted to it.",
+            )
+        if self._count == len(self._frames):
+            grown = np.empty((2 * self._count, *picture.shape), np.uint8)
+            grown[: self._count] = self._frames
+            self._frames = grown
+        self._frames[self._count] = picture
+        self._count += 1
+
+    def repeat(self, index: int) -> None:
+        self.add(self._frames[index], Fraction(0))
+
+    def array(self) -> Image:
+        return self._frames[: self._count]
 
 
 def _existing(path: str | Path) -> Path:

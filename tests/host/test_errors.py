@@ -125,7 +125,11 @@ def test_output_name_cannot_leave_the_output_folder(host: Any) -> None:
 
 
 def test_models_are_taken_from_the_model_folders_only(host: Any) -> None:
-    assert "not in" in refused(host, model_prompt(diffusion_model="../../../etc/passwd"))
+    prompt = model_prompt(diffusion_model="../../../../../../etc/passwd")
+    status, answer = host.post("/prompt", {"prompt": prompt})
+    # Host 0.3.64 does not check the choices of such combos: then the node itself does.
+    text = str(answer) if status == 400 else host.run(prompt).error
+    assert "not in" in text or "There is no model file" in text
 
 
 def test_damaged_model_file(host: Any) -> None:

@@ -230,8 +230,11 @@ def test_pictures_keep_their_shape_in_a_tile():
     assert (len(rows), len(columns)) == (20, 80)
     assert tuple(fitted[0, 0]) == GROUND
     assert abs((rows[0] + rows[-1]) / 2 - 44.5) < 1
+    almost = fit_tile(np.full((480, 832, 3), 200, np.uint8), (330, 191))
+    assert (almost == 200).all(), "no dark line where only rounding differs"
     wide = fit_tile(np.full((480, 832, 3), 200, np.uint8), (160, 160))
     assert (wide == 200).all(axis=2).any(axis=1).sum() == round(480 * 160 / 832)
+    assert tuple(wide[0, 0]) == GROUND
 
 
 labels = st.lists(

@@ -1,0 +1,224 @@
+"""The nodes' forms and the conversions, in a process that imports a host's own ``comfy_api`` but starts no server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Saved workflows hold the values of a form by their place: names may be added at the end, never moved or removed.
+SETTINGS = ["steps", "guidance", "shift", "seed", "width", "height", "frames", "control_strength", "fit", "solver"]
+SETTINGS += ["precision", "tiling"]
+WIDGETS = {
+    "Skeleton2Video_LoadAistClip": ["video", "fps", "frames", "width", "height", "fit", "start", "short"],
+    "Skeleton2Video_ExtractPose": ["fps", "backend", "palette", "layers"],
+    "Skeleton2Video_BuildDancePrompt": ["subject", "variant", "setting", "style", "negative"],
+    "Skeleton2Video_LoadWanVace": ["diffusion_model", "vae", "text_encoder", "dtype", "device", "tokenizer"],
+    "Skeleton2Video_WanVaceLora": ["lora", "strength"],
+    "Skeleton2Video_WanVaceSampler": SETTINGS,
+    "Skeleton2Video_SweepAxis": ["axis", "values"],
+    "Skeleton2Video_RunSweep": ["name", *SETTINGS],
+    "Skeleton2Video_SweepGrid": ["page"],
+}
+OUTPUTS = {
+    "Skeleton2Video_LoadAistClip": ["frames", "video", "clip name", "fps", "facts"],
+    "Skeleton2Video_ExtractPose": ["pose", "control video", "report"],
+    "Skeleton2Video_BuildDancePrompt": ["prompt", "text", "negative"],
+    "Skeleton2Video_LoadWanVace": ["model"],
+    "Skeleton2Video_WanVaceLora": ["LoRAs"],
+    "Skeleton2Video_WanVaceSampler": ["frames", "video", "notes"],
+    "Skeleton2Video_SweepAxis": ["axes"],
+    "Skeleton2Video_RunSweep": ["sweep"],
+    "Skeleton2Video_SweepGrid": ["grid", "video", "contact sheet", "summary"],
+}
+
+# Loads the pack as the host does, from a folder with a name that Python would not allow for a package.
+LOAD = """
+import asyncio, importlib.util, json, sys
+sys.argv = ["main.py", "--cpu", "--base-directory", BASE]
+sys.path.insert(0, HOST)
+import comfy.options
+comfy.options.enable_args_parsing()
+import comfy.model_management, comfy.utils, folder_paths
+from comfy_api.latest import io
+before = set(sys.modules)
+spec = importlib.util.spec_from_file_location("my pack-1.0", PACK + "/__init__.py", submodule_search_locations=[PACK])
+pack = importlib.util.module_from_spec(spec)
+sys.modules["my pack-1.0"] = pack
+spec.loader.exec_module(pack)
+nodes = asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+host = sys.modules["my pack-1.0.nodes.host"]
+"""
+
+
+@pytest.fixture(scope="module")
+def in_host(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Runs code with the pack loaded (``nodes``, ``host``, ``new``) in a host's interpreter; gives what it prints."""
+    root = Path(os.environ.get("COMFY_ROOT") or Path.home() / "comfy" / "ComfyUI").expanduser()
+    if not (root / "main.py").is_file():
+        pytest.skip(f"NODE TESTS SKIPPED: no ComfyUI at {root}; name a checkout in COMFY_ROOT")
+    base = tmp_path_factory.mktemp("base")
+    (base / "input").mkdir()
+    (base / "output").mkdir()
+
+    def run(code: str) -> Any:
+        head = f"BASE, HOST, PACK = {str(base)!r}, {str(root)!r}, {str(ROOT)!r}\n"
+        environment = dict(os.environ, PYTHONPATH=os.environ.get("COMFY_OVERLAY", ""), PYTHONDONTWRITEBYTECODE="1")
+        done = subprocess.run(
+            [sys.executable, "-c", head + LOAD + code],
+            cwd=base,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if "No module named" in done.stderr and "my pack" not in done.stderr.splitlines()[-1]:
+            pytest.skip(f"NODE TESTS SKIPPED: {done.stderr.splitlines()[-1]}; install {root}/requirements.txt")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+def test_forms_keep_their_order_and_load_nothing_heavy(in_host: Any) -> None:
+    said = in_host(
+        """
+kinds = (io.Combo, io.Int, io.Float, io.String, io.Boolean)
+print(json.dumps({
+    "new": sorted(new),
+    "widgets": {node.define_schema().node_id: [field.id for field in node.define_schema().inputs
+                if isinstance(field, tuple(kind.Input for kind in kinds))] for node in nodes},
+    "outputs": {node.define_schema().node_id: [out.display_name for out in node.define_schema().outputs]
+                for node in nodes},
+}))
+"""
+    )
+    assert said["widgets"] == WIDGETS
+    assert list(said["widgets"]) == list(WIDGETS), "the nodes' order is the way of the data"
+    assert said["outputs"] == OUTPUTS
+    heavy = {"diffsynth", "transformers", "controlnet_aux", "onnxruntime", "ai_edge_litert", "cv2", "matplotlib"}
+    assert not heavy & set(said["new"])
+
+
+def test_forms_say_what_the_settings_say(in_host: Any) -> None:
+    from s2v_core.wan.settings import SampleSettings, options
+
+    forms = in_host(
+        """
+fields = nodes[5].INPUT_TYPES()["required"]
+print(json.dumps({name: spec[1] for name, spec in fields.items()}))
+"""
+    )
+    for entry in options(SampleSettings):
+        form = forms[entry.name]
+        assert (form["default"], form["tooltip"]) == (entry.default, entry.help)
+        if entry.choices:
+            assert form["options"] == list(entry.choices)
+        elif not isinstance(entry.default, bool):
+            assert (form["min"], form["max"], form["step"]) == (entry.minimum, entry.maximum, entry.step)
+
+
+def test_a_sweep_never_draws_a_new_seed_by_itself(in_host: Any) -> None:
+    said = in_host(
+        """
+print(json.dumps([node.INPUT_TYPES()["required"]["seed"][1]["control_after_generate"] for node in (nodes[5], nodes[7])]))
+"""
+    )
+    assert said == [True, False]
+
+
+def test_pictures_come_back_exactly(in_host: Any) -> None:
+    said = in_host(
+        """
+import numpy as np, torch
+frames = np.arange(256 * 3, dtype=np.int64).astype(np.uint8).reshape(4, 8, 8, 3)
+with torch.inference_mode():
+    image = host.to_image(frames)
+    back = host.to_frames(image, "frames")
+    written_by_host = (image * 255).clamp(0, 255).byte().numpy()
+clip = host.to_clip(image, 29.97, "frames")
+video = host.to_video(image, clip.fps)
+print(json.dumps({
+    "same": bool((back == frames).all() and back.dtype == np.uint8),
+    "host": bool((written_by_host == frames).all()),
+    "image": [str(image.dtype), float(image.min()), float(image.max()), list(image.shape)],
+    "untouched": bool((host.to_frames(image, "frames") == frames).all()),
+    "fps": str(clip.fps),
+    "video": [list(video.get_dimensions()), str(video.get_components().frame_rate)],
+}))
+"""
+    )
+    assert said["same"] and said["host"] and said["untouched"]
+    assert said["image"] == ["torch.float32", 0.0, 1.0, [4, 8, 8, 3]]
+    assert said["fps"] == "2997/100" and said["video"] == [[8, 8], "2997/100"]
+
+
+def test_pictures_that_are_none_are_refused(in_host: Any) -> None:
+    said = in_host(
+        """
+import torch
+def problem(image):
+    try:
+        host.to_clip(image, 16.0, "control video")
+    except Exception as error:
+        return str(error)
+print(json.dumps([problem(torch.zeros(1, 8, 8, 4)), problem(torch.full((1, 8, 8, 3), float("nan"))),
+                  problem(torch.zeros(8, 8, 3))]))
+"""
+    )
+    assert all("'control video'" in text and "what to do:" in text for text in said)
+    assert "alpha" in said[0] and "NaN" in said[1]
+
+
+def test_paths_stay_in_their_folders(in_host: Any) -> None:
+    said = in_host(
+        """
+from pathlib import Path
+(Path(BASE) / "input" / "a b.mp4").write_bytes(b"x")
+(Path(BASE) / "output" / "o.mp4").write_bytes(b"x")
+def problem(function, *names):
+    try:
+        return "ok " + str(function(*names))
+    except Exception as error:
+        return str(error).splitlines()[0]
+names = ["a b.mp4", "a b.mp4 [input]", "o.mp4 [output]", "../input/a b.mp4", "../output/o.mp4", "/etc/passwd", "",
+         "../../x [output]", "no.mp4"]
+print(json.dumps({
+    "input": [problem(host.input_file, name) for name in names],
+    "output": [problem(host.output_folder, name) for name in ("a", "a/b", "..", "../other", "/tmp/x", "", ".")],
+    "model": [problem(host.model_file, "loras", name) for name in ("../../x", "/etc/passwd", "no.safetensors")],
+}))
+"""
+    )
+    assert [text[:3] == "ok " for text in said["input"]] == [True] * 4 + [False] * 5
+    assert all("leaves its folder" in text for text in said["input"][4:8])
+    assert [text[:3] == "ok " for text in said["output"]] == [True, True, False, False, False, False, False]
+    assert all("There is no model file" in text for text in said["model"])
+
+
+@pytest.mark.parametrize("node", WIDGETS)
+def test_every_node_has_a_help_page(node: str) -> None:
+    text = (ROOT / "nodes" / "web" / "docs" / f"{node}.md").read_text(encoding="utf-8")
+    for name in [*WIDGETS[node], *OUTPUTS[node]]:
+        assert f"`{name}`" in text, f"the help page of {node} does not mention {name}"
+
+
+def test_pack_costs_the_host_nothing_at_start() -> None:
+    code = """
+import importlib.util, sys, time
+begin = time.perf_counter()
+spec = importlib.util.spec_from_file_location("pack", sys.argv[1], submodule_search_locations=[])
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+assert time.perf_counter() - begin < 0.5
+assert not {"torch", "numpy", "diffsynth"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code, str(ROOT / "__init__.py")], check=True, timeout=60)

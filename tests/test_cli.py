@@ -1,0 +1,128 @@
+"""The commands as a user calls them, in processes of their own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from s2v_core.video.read import read_clip
+from s2v_core.video.write import write_clip
+from s2v_core.wan.tiny import build_tiny, build_tiny_lora
+
+
+def s2v(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "s2v_core.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def json_of(*arguments, code=0):
+    ran = s2v(*arguments, "--json")
+    assert ran.returncode == code, ran.stderr
+    return json.loads(ran.stdout)  # raises when anything else stands on stdout
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return build_tiny(tmp_path_factory.mktemp("cli") / "model")
+
+
+def test_help_is_quick_and_light():
+    seconds = []
+    for _ in range(3):
+        before = os.times()
+        assert "sweep" in s2v("--help").stdout
+        after = os.times()
+        # The processor's time, not the clock's: another program on the machine must not decide this.
+        seconds.append(after.children_user - before.children_user + after.children_system - before.children_system)
+    assert min(seconds) < 0.5
+    heavy = (
+        "import sys, s2v_core.cli; print([m for m in ('torch', 'diffsynth', 'numpy', 'av', 'cv2') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_prompt():
+    said = json_of("prompt", "gBR_sBM_c01_d04_mBR0_ch01.mp4", "--subject", "a man with black hair")
+    assert "a man with black hair" in said["text"]
+    assert "80 beats per minute" in said["text"]
+    wrong = json_of("prompt", "gXX_sBM_c01", code=1)
+    assert wrong["error"]["problem"]
+    shown = s2v("prompt", "gXX_sBM_c01")
+    assert shown.returncode == 1
+    assert "Traceback" not in shown.stderr
+
+
+def test_pose_of_a_real_dancer(dancer_clip, blazepose_models, tmp_path):
+    clip = write_clip(dancer_clip.with_frames(dancer_clip.frames[:20, :, :174]), tmp_path / "dancer.mp4")
+    said = json_of(
+        "pose", clip, "--frames", 16, "--out", tmp_path / "pose.mkv", "--track", tmp_path / "p.npz",
+        "--overlay", tmp_path / "over.mp4", "--size", "96x192",
+    )  # fmt: skip
+    assert said["found"] == said["frames"] == 16
+    drawn = read_clip(tmp_path / "pose.mkv", frames=16)
+    assert (drawn.width, drawn.height) == (96, 192)
+    assert drawn.frames.any(axis=(1, 2, 3)).all()
+
+
+def test_sample_and_its_errors(tiny, tmp_path):
+    model = ["--transformer", tiny.transformer, "--vae", tiny.vae, "--text-encoder", tiny.text_encoder]
+    lora = build_tiny_lora(tiny, tmp_path / "style.safetensors")
+    shape = ["--prompt", "a dancer", "--steps", 2, "--width", 64, "--height", 48, "--frames", 5, "--device", "cpu"]
+    said = json_of("sample", *model, *shape, "--lora", f"{lora}:0.5", "--out", tmp_path / "a.mkv")
+    assert said["settings"]["loras"] == [{"file": str(lora), "strength": 0.5}]
+    assert len(read_clip(tmp_path / "a.mkv", frames=None)) == 5
+    json_of("sample", *model, *shape, "--out", tmp_path / "b.mkv")
+    a, b = (read_clip(tmp_path / name, frames=None).frames for name in ("a.mkv", "b.mkv"))
+    assert not np.array_equal(a, b)
+    swapped = ["--transformer", tiny.vae, "--vae", tiny.vae, "--text-encoder", tiny.text_encoder]
+    assert "a Wan VAE" in json_of("sample", *swapped, *shape, code=1)["error"]["got"]
+    assert "multiples of 16" in json_of("sample", *model, *shape, "--width", 50, code=1)["error"]["expected"]
+
+
+def test_doctor_finds_what_is_there(tiny, tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shutil.copy(tiny.vae, folder)
+    (folder / "cut.safetensors").write_bytes(b"123")
+    said = json_of("doctor", "--folder", folder)
+    held = {entry["path"].rsplit("/", 1)[-1]: entry["holds"] for entry in said["wan files"]}
+    assert held["Wan2.1_VAE.safetensors"] == "a Wan VAE"
+    assert held["cut.safetensors"].startswith("unreadable")
+    assert said["packages"]["diffsynth"].startswith("2.1.")
+    assert any("VACE" in entry for entry in said["missing"])
+    assert said["compute"]["attention"]
+
+
+def test_models_list_and_get(mediapipe_wheel, tmp_path, monkeypatch):
+    monkeypatch.setenv("S2V_MODELS", str(tmp_path))
+    assert len(json_of("models", "get", "blazepose", "--from", mediapipe_wheel)["installed"]) == 2
+    found = {entry["name"]: entry["found"] for entry in json_of("models", "list")["files"]}
+    assert found["blazepose-detection"].startswith(str(tmp_path))
+    assert "dwpose" in json_of("models", "get", "dwpose", "--from", mediapipe_wheel, code=1)["error"]["got"]
+
+
+def test_demo_from_nothing_and_again(blazepose_models, dancer_clip, tmp_path):
+    first = json_of("demo", "--out", tmp_path)
+    assert (first["computed"], first["reused"], first["failed"]) == (6, 0, {})
+    for kind in ("clip", "pose video", "grid", "grid (WebP)", "sheet", "prompt"):
+        assert (tmp_path / first[kind]).stat().st_size > 0
+    assert first["seconds"] < 120
+    grid = read_clip(first["grid"], frames=None)
+    assert len(grid) == 33
+    again = json_of("demo", "--out", tmp_path)
+    assert (again["computed"], again["reused"]) == (0, 6)
+
+
+def test_a_sweep_file_with_a_mistake_names_its_line(tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text("name: x\nprompt: a dancer\naxis:\n  guidance: [1]\n")
+    assert "line 3" in json_of("sweep", file, code=1)["error"]["problem"]
