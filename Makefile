@@ -4,10 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 WHEELS := .cache/wheels
+# A ComfyUI to run the host tests in, when there is one.
+COMFY_ROOT ?= $(HOME)/comfy/ComfyUI
+HOST := $(if $(wildcard $(COMFY_ROOT)/requirements.txt),$(VENV)/.host)
+export COMFY_ROOT
 export S2V_CACHE := $(CURDIR)/.cache/s2v
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test test-fast lint format clean
+.PHONY: help install demo test lint format clean
 
 help:
 	@echo "make demo    a real dancer's pose, a prompt and a labelled sweep with a tiny random-weight Wan-VACE, into demo/"
@@ -24,6 +28,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,media]"
 	@touch $@
 
+# What the ComfyUI that was found needs, beside our own.
+$(VENV)/.host: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement $(COMFY_ROOT)/requirements.txt
+	@touch $@
+
 # Only unpacked for its nets, never installed: it would replace numpy.
 $(WHEELS)/.mediapipe: | $(VENV)/.installed
 	@mkdir -p $(WHEELS)
@@ -38,7 +47,7 @@ $(S2V_CACHE)/.blazepose: $(WHEELS)/.mediapipe
 demo: $(VENV)/.installed $(S2V_CACHE)/.blazepose
 	$(BIN)/s2v demo --out demo
 
-test: $(VENV)/.installed $(WHEELS)/.mediapipe lint
+test: $(VENV)/.installed $(HOST) $(WHEELS)/.mediapipe lint
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed
