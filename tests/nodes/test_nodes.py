@@ -49,13 +49,13 @@ comfy.options.enable_args_parsing()
 import comfy.model_management, comfy.utils, folder_paths
 from comfy_api.latest import io
 before = set(sys.modules)
-spec = importlib.util.spec_from_file_location("my pack-1.0", PACK + "/__init__.py", submodule_search_locations=[PACK])
+spec = importlib.util.spec_from_file_location("my pack-1_x_0", PACK + "/__init__.py", submodule_search_locations=[PACK])
 pack = importlib.util.module_from_spec(spec)
-sys.modules["my pack-1.0"] = pack
+sys.modules["my pack-1_x_0"] = pack
 spec.loader.exec_module(pack)
 nodes = asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())
 new = {name.split(".")[0] for name in set(sys.modules) - before}
-host = sys.modules["my pack-1.0.nodes.host"]
+host = sys.modules["my pack-1_x_0.nodes.host"]
 """
 
 
@@ -130,7 +130,8 @@ print(json.dumps({name: spec[1] for name, spec in fields.items()}))
 def test_a_sweep_never_draws_a_new_seed_by_itself(in_host: Any) -> None:
     said = in_host(
         """
-print(json.dumps([node.INPUT_TYPES()["required"]["seed"][1]["control_after_generate"] for node in (nodes[5], nodes[7])]))
+seeds = [node.INPUT_TYPES()["required"]["seed"][1] for node in (nodes[5], nodes[7])]
+print(json.dumps([seed["control_after_generate"] for seed in seeds]))
 """
     )
     assert said == [True, False]
