@@ -3,7 +3,9 @@
     python benchmarks/video.py [--json] [--repeats 5] [--folder FOLDER]
 
 Makes two 1080p clips of 8 s with the frame's number burnt in (59.94 frames a second, and a variable rate) and takes 81
-frames at 16 a second in 1280 x 720 out of each. A frame error is a frame other than the one nearest to k/16 s.
+frames at 16 a second in 1280 x 720 out of each. A frame error is a frame other than the one nearest to k/16 s. A third
+clip holds flat colours in untagged 720p, which players show as BT.709; its error is the largest difference in levels.
+OpenCV takes swscale's quick colour conversion (eight times as fast, up to 3 levels off), ours the exact one.
 """
 
 from __future__ import annotations
@@ -82,6 +84,30 @@ def opencv_by_index(path: Path) -> list[np.ndarray]:
     return frames
 
 
+COLORS = [(255, 0, 0), (0, 200, 60), (30, 40, 250), (128, 128, 128)]
+
+
+def make_flat(path: Path) -> None:
+    """81 frames in each of four colours, converted as BT.709 without a tag that says so."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=16)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.options = {"preset": "ultrafast", "crf": "1"}
+        for index in range(81):
+            flat = np.full((SIZE[1], SIZE[0], 3), COLORS[index % len(COLORS)], np.uint8)
+            frame = av.VideoFrame.from_ndarray(flat).reformat(
+                format="yuv420p", src_colorspace=1, dst_colorspace=1, src_color_range=2, dst_color_range=1
+            )
+            frame.pts, frame.time_base, frame.colorspace = index, Fraction(1, 16), 2
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+
+
+def color_error(frames: list[np.ndarray]) -> int:
+    pairs = zip(frames[: len(COLORS)], COLORS, strict=True)
+    return int(max(np.abs(image.astype(int) - color).max() for image, color in pairs))
+
+
 def errors(frames: list[np.ndarray], times: list[Fraction]) -> int:
     right = [min(range(len(times)), key=lambda k: (abs(times[k] - moment), k)) for moment in WANTED]
     found = [number_of(image) for image in frames]
@@ -115,20 +141,15 @@ def measure(folder: Path, repeats: int, report: Callable[[str], None]) -> list[d
         mine, peer = (statistics.median(seconds[reader]) for reader in readers)
         results += [
             row(f"{name}: frame errors of 81", wrong["ours"], "frames", "0", wrong["opencv"], wrong["ours"] == 0),
-            row(f"{name}: seconds", round(mine, 3), "s", "", round(peer, 3), None),
-            row(
-                f"{name}: time against OpenCV",
-                round(mine / peer, 3),
-                "ratio",
-                "at most 1.0",
-                1.0,
-                mine <= peer,
-            ),
+            row(f"{name}: seconds", round(mine, 3), "s", "no more than the peer", round(peer, 3), mine <= peer),
         ]
+    make_flat(folder / "flat.mp4")
+    mine, peer = (color_error(read(folder / "flat.mp4")) for read in (ours, opencv_by_index))
+    results.append(row("untagged HD: colour error", mine, "levels", "at most 2", peer, mine <= 2))
     return results
 
 
-def row(name: str, value: float, unit: str, goal: str, peer: float, holds: bool | None) -> dict[str, object]:
+def row(name: str, value: float, unit: str, goal: str, peer: float, holds: bool) -> dict[str, object]:
     return {"name": name, "value": value, "unit": unit, "goal": goal, "peer": peer, "holds": holds}
 
 
@@ -147,8 +168,8 @@ def main() -> None:
         return
     print(f"{'':36} {'ours':>8} {'OpenCV':>8}  {'unit':7} goal")
     for entry in results:
-        holds = {True: "holds", False: "MISSED", None: ""}[entry["holds"]]  # type: ignore[index]
-        print(f"{entry['name']:36} {entry['value']:>8} {entry['peer']:>8}  {entry['unit']:7} {entry['goal']} {holds}")
+        holds = "holds" if entry["holds"] else "MISSED"
+        print(f"{entry['name']:36} {entry['value']:>8} {entry['peer']:>8}  {entry['unit']:7} {entry['goal']}: {holds}")
 
 
 if __name__ == "__main__":
