@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -126,3 +128,54 @@ def test_a_sweep_file_with_a_mistake_names_its_line(tmp_path):
     file = tmp_path / "sweep.yaml"
     file.write_text("name: x\nprompt: a dancer\naxis:\n  guidance: [1]\n")
     assert "line 3" in json_of("sweep", file, code=1)["error"]["problem"]
+
+
+SWEEP = """\
+name: killed
+prompt: a dancer on a stage
+negative: blurry
+models:
+  transformer: {0.transformer}
+  vae: {0.vae}
+  text_encoder: {0.text_encoder}
+settings: {{steps: 8, width: 96, height: 96, frames: 17}}
+axes:
+  guidance: [1.5, 3, 4.5]
+  seed: [1, 2]
+out: results
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_killed_sweep_of_the_real_engine_goes_on_where_it_was(tiny, tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP.format(tiny))
+    cells = tmp_path / "results" / "cells"
+
+    def finished():
+        return {path.parent.name: path.read_bytes() for path in cells.glob("[0-9a-f]*/clip.mkv")}
+
+    running = subprocess.Popen(
+        [sys.executable, "-m", "s2v_core.cli", "sweep", str(file), "--device", "cpu"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while len(finished()) < 2:
+        assert running.poll() is None, "the sweep ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    running.kill()
+    assert running.wait() == -signal.SIGKILL
+    before = finished()
+    assert 2 <= len(before) < 6
+
+    said = json_of("sweep", file, "--device", "cpu")
+    assert (said["reused"], said["computed"]) == (len(before), 6 - len(before))
+    after = finished()
+    assert len(after) == 6
+    assert all(after[name] == data for name, data in before.items())
+    assert not [
+        path for path in cells.iterdir() if path.name.startswith(".") and path.is_dir() and any(path.glob("clip*"))
+    ]
+    assert json_of("sweep", file, "--device", "cpu")["computed"] == 0

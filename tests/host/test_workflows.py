@@ -161,3 +161,47 @@ def to_api(drawn: dict[str, Any], info: dict[str, Any]) -> Prompt:
             },
         }
     return prompt
+
+
+def test_cells_have_the_core_s_own_ids_and_pixels(host: Any) -> None:
+    """What a host renders is, bit for bit, what the core renders without one; so a store can be shared."""
+    import numpy as np
+
+    from s2v_core.prompts.prompt import Prompt as Text
+    from s2v_core.sweeps.plan import cell_id
+    from s2v_core.sweeps.store import CellStore
+    from s2v_core.video.read import read_clip
+    from s2v_core.wan.engine import ModelFiles, load_engine
+    from s2v_core.wan.render import Renderer
+    from s2v_core.wan.settings import SampleSettings
+
+    prompt = small("guidance_sweep", host, name="equal")
+    clip_node = node_of(prompt, "LoadAistClip")
+    sweep = prompt[node_of(prompt, "RunSweep")]["inputs"]
+    sweep["control_video"] = [clip_node, 0]
+    next(node for node in prompt.values() if node["inputs"].get("axis") == "guidance")["inputs"]["values"] = "3"
+    assert host.run(prompt).ended == "execution_success"
+
+    folders = ("diffusion_models", "vae", "text_encoders")
+    chosen = prompt[node_of(prompt, "LoadWanVace")]["inputs"]
+    names = (chosen["diffusion_model"], chosen["vae"], chosen["text_encoder"])
+    files = [str(host.base / "models" / folder / name) for folder, name in zip(folders, names, strict=True)]
+    video = host.base / "input" / prompt[clip_node]["inputs"]["video"]
+    control = read_clip(video, fps=16, frames=5, size=(176, 352), fit="crop")
+    reference = read_picture(host.base / "input" / "reference.png")
+    renderer = Renderer(load_engine(ModelFiles(*files), device="cpu"), control, reference)
+    store = CellStore(host.base / "output" / "skeleton2video" / "equal" / "cells")
+    assert len(store.ids()) == 2
+    for id in store.ids():
+        said = store.meta(id)
+        settings = SampleSettings.from_dict(said["settings"])
+        text = Text(said["prompt"]["text"], said["prompt"]["negative"])
+        assert cell_id(text, settings, renderer.fingerprint, renderer.lora_sha256) == id
+        assert np.array_equal(renderer.render(text, settings).frames, store.load(id).frames)
+
+
+def read_picture(path: Path) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    return np.asarray(Image.open(path).convert("RGB"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from pathlib import Path
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
