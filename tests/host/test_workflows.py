@@ -205,3 +205,26 @@ def read_picture(path: Path) -> Any:
     from PIL import Image
 
     return np.asarray(Image.open(path).convert("RGB"))
+
+
+def test_failed_cells_are_shown_and_tried_again(host: Any, cell_hashes: Callable[[str], dict[str, str]]) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    stranger = {f"blocks.99.ffn.0.lora_{side}.weight": torch.ones(4, 4) for side in "AB"}
+    save_file(stranger, host.base / "models" / "loras" / "stranger.safetensors")
+    prompt = small("guidance_sweep", host, name="failing")
+    rows = next(node for node in prompt.values() if node["inputs"].get("axis") == "guidance")
+    rows["inputs"].update(axis="lora", values="dance.safetensors\nstranger.safetensors")
+    grid, sweep = node_of(prompt, "SweepGrid"), node_of(prompt, "RunSweep")
+    prompt["summary"] = {"class_type": "PreviewAny", "inputs": {"source": [grid, 3]}}
+    for _ in range(2):
+        run = host.run(prompt)
+        assert run.ended == "execution_success", run.error
+        assert sweep in run.executed, "a result with failed cells must not come from the host's cache"
+        assert "2 failed" in run.outputs["summary"]["text"][0] and "stranger.safetensors" in str(run.outputs)
+        assert len(cell_hashes("failing")) == 2
+    rows["inputs"]["values"] = "stranger.safetensors"
+    prompt[sweep]["inputs"]["name"] = "all_failing"
+    run = host.run(prompt)
+    assert run.ended == "execution_error" and "All 2 cells" in run.error and "stranger.safetensors" in run.error
