@@ -60,7 +60,7 @@ def run_demo(
         if say:
             say(text)
 
-    folder = Path(out)
+    folder = Path(out).absolute()
     clip = folder / "clip" / CLIP_NAME
     if not clip.is_file():
         tell("A real dancer, out of the template media of ComfyUI")
