@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
+from .arguments import parse_lora_use, parse_size
 from .errors import Interrupted, S2VError, SettingsError
 from .wan.settings import SampleSettings, option
 
@@ -96,7 +97,9 @@ def pose(
         from .video.read import read_clip
         from .video.write import write_clip
 
-        taken = read_clip(clip, fps=Fraction(str(fps)), frames=frames or None, size=_size(size), fit=fit, start=start)
+        taken = read_clip(
+            clip, fps=Fraction(str(fps)), frames=frames or None, size=parse_size(size), fit=fit, start=start
+        )
         with _progress() as show:
             report = extract_pose(taken, backend, on_progress=show.pose)
         drawn = draw_pose(report.track, palette=palette, hands=hands, face=face)
@@ -196,7 +199,7 @@ def sample(
         settings = SampleSettings(
             steps=steps, guidance=guidance, shift=shift, seed=seed, width=width, height=height, frames=frames,
             control_strength=control_strength, fit=fit, solver=solver, precision=precision, tiling=tiling,
-            loras=tuple(map(_lora, lora or ())),
+            loras=tuple(map(parse_lora_use, lora or ())),
         )  # fmt: skip
         if clip and pose_video:
             raise SettingsError("Two controls were given.", expected="--clip or --pose", remedy="Leave one out.")
@@ -333,10 +336,8 @@ def _command(as_json: bool) -> Iterator[Any]:
         with contextlib.redirect_stdout(sys.stderr):
             yield done
     except S2VError as error:
-        from .recipe import describe_error
-
         if as_json:
-            print_json({"error": describe_error(error)}, stdout)
+            print_json({"error": error.to_dict()}, stdout)
         else:
             typer.secho(str(error), fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from None
@@ -369,27 +370,6 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
-
-
-def _size(text: str) -> tuple[int, int] | None:
-    if not text:
-        return None
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
-        raise SettingsError(f"{text!r} is not a size.", expected="width x height, for example 832x480", got=text)
-    return int(parts[0]), int(parts[1])
-
-
-def _lora(text: str) -> Any:
-    from .wan.settings import LoraUse
-
-    file, colon, strength = text.rpartition(":")
-    if colon and not Path(text).exists():
-        try:
-            return LoraUse(file, float(strength))
-        except ValueError:
-            pass  # a colon of the path itself
-    return LoraUse(text)
 
 
 def main() -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from fractions import Fraction
 from importlib import util
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingPackageError, VideoError
+from .errors import MissingPackageError
 from .files import write_text_atomic
 
 MEDIA_PACKAGE = "comfyui_workflow_templates_media_assets_01"
 DANCER = "video_wan_animate2_distilled-1.webp"
-DANCER_WIDTH = 175  # the left half of a split screen
+DANCER_WIDTH = 174  # the left half of a split screen, made even
 CLIP_NAME = "gLH_sBM_c01_d16_mLH2_ch04.mp4"  # given to the clip, so that a prompt can be built from its facts
 SUBJECT = "a woman with short brown hair in an orange space suit"
 
@@ -95,10 +94,7 @@ def run_demo(
 
 def write_dancer(path: Path) -> None:
     """The dancer's clip as a video file with an AIST name. Raises ``MissingPackageError`` without the media package."""
-    import numpy as np
-    from PIL import Image, ImageSequence
-
-    from .video.clip import Clip
+    from .video.read import probe_clip, read_clip
     from .video.write import write_clip
 
     spec = util.find_spec(MEDIA_PACKAGE)
@@ -109,13 +105,8 @@ def write_dancer(path: Path) -> None:
             expected=f"{DANCER} in the package comfyui-workflow-templates-media-assets-01",
             remedy='Run: pip install "skeleton2video[media]"   (or use `make demo`)',
         )
-    with Image.open(source) as picture:
-        frames = [np.asarray(frame.convert("RGB"))[:, :DANCER_WIDTH] for frame in ImageSequence.Iterator(picture)]
-        milliseconds = picture.info.get("duration", 67)
-    if not milliseconds:
-        raise VideoError(f"{source} has no frame rate.")
-    even = np.stack(frames)[:, :, : DANCER_WIDTH // 2 * 2]
-    write_clip(Clip(np.ascontiguousarray(even), Fraction(1000, int(milliseconds)).limit_denominator(60)), path)
+    whole = read_clip(source, fps=probe_clip(source).fps, frames=None)
+    write_clip(whole.with_frames(whole.frames[:, :, :DANCER_WIDTH]), path)
 
 
 def write_reference(path: Path) -> None:

@@ -24,6 +24,16 @@ class S2VError(Exception):
                 lines.append(f"  {label}: {text}")
         return "\n".join(lines)
 
+    def to_dict(self) -> dict[str, str]:
+        """The error for programs: its kind and its four sentences."""
+        return {
+            "kind": type(self).__name__,
+            "problem": self.problem,
+            "expected": self.expected,
+            "got": self.got,
+            "remedy": self.remedy,
+        }
+
 
 class SettingsError(S2VError):
     """A value, a combination of values or a name that cannot be used."""

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,23 @@ def sha256_file(path: str | os.PathLike[str], on_progress: Callable[[int], None]
             if on_progress:
                 on_progress(done)
     return digest.hexdigest()
+
+
+def remembered_sha256(path: str | os.PathLike[str], on_progress: Callable[[str, int, int], None] | None = None) -> str:
+    """``sha256_file``, remembered by path, size and time of change: model files take a minute to read."""
+    file = Path(path).resolve()
+    stat = file.stat()
+    key = f"{file}|{stat.st_size}|{stat.st_mtime_ns}"
+    memo = cache_dir() / "sha256.json"
+    known: dict[str, str] = {}
+    with suppress(OSError, ValueError):
+        known = json.loads(memo.read_text(encoding="utf-8"))
+    if key not in known:
+        size = stat.st_size
+        known[key] = sha256_file(file, (lambda done: on_progress(str(file), done, size)) if on_progress else None)
+        with suppress(OSError):
+            write_text_atomic(memo, json.dumps(known, indent=0))
+    return known[key]
 
 
 def canonical_json(value: Any) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .aist.names import ClipName, find_name
-from .errors import S2VError, SettingsError, VideoError
+from .errors import SettingsError, VideoError
 from .pose.draw import draw_pose
 from .pose.extract import ExtractReport, extract_pose
 from .prompts.prompt import Prompt
@@ -181,14 +181,3 @@ def _prompt_of(file: SweepFile, control: Control | None) -> Prompt | None:
         return None
     name = control.name if control else None
     return build_prompt(name, file.subject or DEFAULT_SUBJECT, negative=file.negative or None)
-
-
-def describe_error(error: S2VError) -> dict[str, str]:
-    """An error as a JSON object."""
-    return {
-        "kind": type(error).__name__,
-        "problem": error.problem,
-        "expected": error.expected,
-        "got": error.got,
-        "remedy": error.remedy,
-    }

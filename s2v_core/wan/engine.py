@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
-from ..files import cache_dir, sha256_file, write_text_atomic
+from ..files import remembered_sha256
 from .checkpoints import load_text_encoder, load_transformer, load_vae
 from .lora import Lora, load_lora
 from .preview import fit_colours
@@ -94,7 +92,7 @@ class Engine:
         import torch
 
         found = {
-            f"{name} sha256": file_sha256(path, on_progress)
+            f"{name} sha256": remembered_sha256(path, on_progress)
             for name, path in (
                 ("transformer", self.files.transformer),
                 ("vae", self.files.vae),
@@ -104,7 +102,7 @@ class Engine:
         folder = Path(find_tokenizer(self.files.text_encoder, self.files.tokenizer))
         for name in ("tokenizer.json", "spiece.model"):
             if (folder / name).is_file():
-                found[f"{name} sha256"] = file_sha256(folder / name, on_progress)
+                found[f"{name} sha256"] = remembered_sha256(folder / name, on_progress)
         device = torch.device(self.device)
         where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         return found | {
@@ -211,20 +209,3 @@ def keep_off_the_network() -> None:
     """Tell DiffSynth that nothing is to be downloaded, unless the user said otherwise."""
     os.environ.setdefault("DIFFSYNTH_SKIP_DOWNLOAD", "true")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-def file_sha256(path: str | os.PathLike[str], on_progress: Callable[[str, int, int], None] | None = None) -> str:
-    """``sha256_file``, remembered by path, size and time of change: model files take a minute to read."""
-    file = Path(path).resolve()
-    stat = file.stat()
-    key = f"{file}|{stat.st_size}|{stat.st_mtime_ns}"
-    memo = cache_dir() / "sha256.json"
-    known: dict[str, str] = {}
-    with suppress(OSError, ValueError):
-        known = json.loads(memo.read_text(encoding="utf-8"))
-    if key not in known:
-        size = stat.st_size
-        known[key] = sha256_file(file, (lambda done: on_progress(str(file), done, size)) if on_progress else None)
-        with suppress(OSError):
-            write_text_atomic(memo, json.dumps(known, indent=0))
-    return known[key]
