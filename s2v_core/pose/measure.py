@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,18 @@ def body_height(track: PoseTrack) -> np.ndarray[Any, np.dtype[np.float64]]:
     return _percentile(_percentile(np.moveaxis(lengths, 0, -1), 90) / _SHARES, 50)
 
 
+def heights_over_time(track: PoseTrack, around_ms: float = 500.0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """How tall each person stands around each frame: float64 [T, P], pixels; it follows who comes nearer.
+
+    The upper quartile of ``heights`` within ``around_ms`` before and after; ``body_height`` where no limb is seen
+    there, and NaN for one of whom none was ever seen.
+    """
+    reach = math.floor(around_ms / 1000 * track.fps)
+    padded = np.pad(heights(track.points, track.scores), ((reach, reach), (0, 0)), constant_values=np.nan)
+    around = _percentile(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0), 75)
+    return np.asarray(np.where(np.isnan(around), body_height(track), around))
+
+
 def jitter(track: PoseTrack, points: slice = BODY, threshold: float = GOOD) -> Jitter:
     """The trembling of these points (body points by default), over all people and all runs of three frames.
 
@@ -74,6 +87,12 @@ def jitter(track: PoseTrack, points: slice = BODY, threshold: float = GOOD) -> J
     share = (moved / tall)[seen]
     share = share[np.isfinite(share)]
     return Jitter(float(moved[seen].mean()) if seen.any() else 0.0, float(share.mean()) if share.size else 0.0)
+
+
+def runs(seen: Array) -> list[tuple[int, int]]:
+    """Where a bool [T] is true on end: (first frame, frame after the last) of each run."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]]).astype(np.int8)))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def _seen(scores: Array) -> Array:
