@@ -81,6 +81,16 @@ def progress() -> Iterator[Any]:
         yield show
 
 
+def say(text: str) -> None:
+    """A line on stderr."""
+    typer.echo(text, err=True)
+
+
+def agreed(question: str) -> bool:
+    """Whether the person at the keyboard says yes. Nobody there means no."""
+    return sys.stdin is not None and sys.stdin.isatty() and typer.confirm(question, err=True)
+
+
 def _console() -> Console:
     from rich.console import Console
 
