@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import SettingsError
-from .text import Font, get_font, line_height, missing_characters, width_of, wrap
+from ..video.text import Font, get_font, line_height, missing_characters, width_of, wrap
 
 # A calm dark ground: the pictures are the brightest thing on the page.
 GROUND = (21, 23, 28)
