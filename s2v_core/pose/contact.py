@@ -24,7 +24,7 @@ _RAMP = 0.15  # seconds over which a correction fades into the swing
 
 # How the root is found (weights of squared errors): planted feet stay, then the root moves as in the clip, then the
 # place is kept. Each is far below the one before, so that it decides only what that leaves open.
-_FOLLOW, _PLACE_X, _PLACE_Y, _TIED = 1e-2, 1e-5, 1e-3, 1e-9
+_FOLLOW, _PLACE_X, _PLACE_Y = 1e-2, 1e-5, 1e-3
 
 # With both feet down the legs are brought to their places by longer or shorter thighs and shins, which changes no
 # angle, and by turns at hip and knee. These are the sizes to which each is used readily, and the limits.
@@ -92,9 +92,9 @@ def find_root(floor: Array, reach: Array, root: Array, stance: Array) -> Array:
     """The path of the neck that keeps planted feet where they belong: [T, 2].
 
     ``floor`` [T, 2, 2]: where each sole belongs; ``reach`` [T, 2, 2]: the soles of the new body relative to its neck;
-    ``root`` [T, 2]: the neck's own path, scaled; ``stance`` bool [T, 2]. Least squares over the whole path: a planted
-    foot moves as it should (two feet: on average); the neck in the air moves as the clip's; drift and the height of
-    the floor are made good where that costs neither.
+    ``root`` [T, 2]: the neck's own path, scaled; ``stance`` bool [T, 2], somewhere true; T is at least 2. Least squares
+    over the whole path: a planted foot moves as it should (two feet: on average); the neck in the air moves as the
+    clip's; drift and the height of the floor are made good where that costs neither.
     """
     from scipy.linalg import solveh_banded
 
@@ -109,8 +109,6 @@ def find_root(floor: Array, reach: Array, root: Array, stance: Array) -> Array:
     for axis, place in enumerate((_PLACE_X, _PLACE_Y)):
         tie = stance.sum(axis=1) * place
         target = (stance * wanted[..., axis]).sum(axis=1) * place
-        if not stance.any():
-            tie, target = np.full(frames, _TIED), root[:, axis] * _TIED
         # The normal equations of first differences are tridiagonal.
         bands = np.zeros((2, frames))
         bands[1] = tie

@@ -189,18 +189,19 @@ def _hand_ratios(
     of_dancer = np.array([spread(*dancer, palm, quantile) for palm in PALMS])
     if sides == "shared":
         of_reference, of_dancer = (np.full(2, _max(both)) for both in (of_reference, of_dancer))
-    found = _divide(of_reference, of_dancer)
+    measured = _divide(of_reference, of_dancer)
+    found = forearms.copy()
     for index, side in enumerate(SIDES):
-        ratio, how = float(found[index]), "measured by the palm"
+        ratio, how = float(measured[index]), "measured by the palm"
         if not np.isfinite(ratio):
-            ratio = float(found[1 - index])
+            ratio, how = float(measured[1 - index]), "its other side's"
         if not np.isfinite(ratio) or (plausible and not plausible <= ratio / forearms[index] <= 1 / plausible):
             ratio, how = forearms[index], "the forearm's"
             notes.add("hand", f"{side} hand")
         lengths = (float(of_reference[index]), float(of_dancer[index]))
         table.append(LimbRatio(f"{side} hand", ratio, *lengths, how))
         found[index] = ratio
-    return float(found[0]), float(found[1])
+    return found[0], found[1]
 
 
 class _Notes:

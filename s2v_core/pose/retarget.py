@@ -275,7 +275,7 @@ def _rebuild(
     """The new body's points [T, 134, 2] and soles [T, 2, 2], in pixels of the reference around the floor's middle."""
     floor, neck = scale * (dancer.soles - dancer.origin), scale * (dancer.filled[:, NECK] - dancer.origin)
     ratios, wanted = proportions.points.copy(), dancer.lengths * proportions.limbs
-    if not (settings.plant_feet and dancer.stance.any()):
+    if not (settings.plant_feet and dancer.stance.any() and len(neck) > 1):
         grown, root = grow(dancer.filled, ratios), neck
     else:
         # Planting a foot stretches its leg a little; the leg's ratios are corrected until it measures what it should.

@@ -1,0 +1,553 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2v_core.errors import SettingsError
+from s2v_core.options import check, options
+from s2v_core.pose.blazepose import extract_blazepose
+from s2v_core.pose.contact import foot_slide, sole_points
+from s2v_core.pose.proportions import QUANTILE, limb_lengths, longer_side, spread
+from s2v_core.pose.retarget import RetargetResult, RetargetSettings, retarget
+from s2v_core.pose.skeleton import HEAD, HEAD_NAMES, LIMBS, PALMS
+from s2v_core.pose.track import BODY, FACE, LEFT_HAND, RIGHT_HAND, PoseTrack, scale_track
+from s2v_core.video.clip import Clip
+from tests.pose.toy_dancer import ADULT, LENGTHS, OTHER, dance, seen, still
+
+SHOWN = 0.3
+MIRROR = np.arange(134)
+for left, right in (
+    (5, 2),
+    (6, 3),
+    (7, 4),
+    (11, 8),
+    (12, 9),
+    (13, 10),
+    (15, 14),
+    (17, 16),
+    (18, 21),
+    (19, 22),
+    (20, 23),
+):
+    MIRROR[[left, right]] = right, left
+MIRROR[LEFT_HAND], MIRROR[RIGHT_HAND] = np.arange(113, 134), np.arange(92, 113)
+
+
+@pytest.fixture(scope="module")
+def toy() -> PoseTrack:
+    return seen(dance(ADULT)[0])
+
+
+@pytest.fixture(scope="module")
+def other() -> PoseTrack:
+    """Another body, in a picture of another size."""
+    return seen(still(OTHER), (700, 900), 3.4, 0.45)
+
+
+@pytest.fixture(scope="module")
+def field_track(field_clip: Clip, blazepose_models: object) -> PoseTrack:
+    return extract_blazepose(field_clip)
+
+
+def frame_of(track: PoseTrack, frame: int) -> PoseTrack:
+    at = slice(frame, frame + 1)
+    return replace(track, points=track.points[at], scores=track.scores[at], notes=("",))
+
+
+def angles(track: PoseTrack) -> np.ndarray:
+    """Degrees between every two limbs that share a joint, the feet's bones included; NaN where a point is not shown."""
+    points, shown = track.points[:, 0].astype(float), track.scores[:, 0] > SHOWN
+    bones = [(limb.start, limb.end) for limb in LIMBS] + [(13, 18), (13, 20), (10, 21), (10, 23)]
+    found = []
+    for index, one in enumerate(bones):
+        for other in bones[index + 1 :]:
+            if not set(one) & set(other):
+                continue
+            a, b = (points[:, end] - points[:, start] for start, end in (one, other))
+            angle = np.degrees(np.arctan2(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], (a * b).sum(-1)))
+            found.append(np.where(shown[:, [*one, *other]].all(axis=1), angle, np.nan))
+    return np.array(found)
+
+
+def most_turned(before: PoseTrack, after: PoseTrack) -> float:
+    difference = (angles(after) - angles(before) + 180) % 360 - 180
+    assert np.isfinite(difference).mean() > 0.3
+    return float(np.nanmax(np.abs(difference)))
+
+
+def lengths(track: PoseTrack) -> np.ndarray:
+    """Of each limb, whatever side it is on, as ``sides="each"`` sees it."""
+    return limb_lengths(track.points[:, 0], track.scores[:, 0])
+
+
+def pair_lengths(track: PoseTrack) -> np.ndarray:
+    """Of each pair of limbs: the longer one's, twice."""
+    return longer_side(lengths(track))
+
+
+def slide(track: PoseTrack, stance: np.ndarray) -> float:
+    """Ways of planted feet, in legs, computed without the result's own figures."""
+    points = track.points[:, 0].astype(float)
+    leg = pair_lengths(track)[[9, 11]].sum()
+    return foot_slide(sole_points(points, np.ones(134, bool), True), stance, leg)
+
+
+def measured(result: RetargetResult) -> np.ndarray:
+    """Bool [17]: limbs whose ratio was measured, not stood in for."""
+    names = {entry.limb for entry in result.ratios if not entry.how.startswith("median")}
+    return np.array([str(limb) in names for limb in LIMBS])
+
+
+# --- what it must show, on a dancer of known bones --------------------------------------------------------------------
+
+
+def test_a_known_dancer_gets_the_other_body(toy: PoseTrack, other: PoseTrack) -> None:
+    result = retarget(toy, other)
+    own = [limb.name not in HEAD_NAMES for limb in LIMBS]
+    assert pair_lengths(result.track)[own] == pytest.approx(pair_lengths(other)[own], rel=0.01)
+    head = [spread(track.points[:, 0], track.scores[:, 0], HEAD) for track in (result.track, other)]
+    assert head[0] == pytest.approx(head[1], rel=0.01)
+    # The bones' true ratios are met up to what the picture's plane hides of the dancer's limbs.
+    found = {entry.limb.removeprefix("left "): entry.ratio for entry in result.ratios}
+    for name in LENGTHS:
+        truth = getattr(OTHER, name) * 3.4 / (getattr(ADULT, name) * 3.0)
+        assert found[name.replace("_", " ")] == pytest.approx(truth, rel=0.05), name
+    assert result.notes == ()
+
+
+def test_each_line_of_the_head_can_have_its_own_length(toy: PoseTrack, other: PoseTrack) -> None:
+    result = retarget(toy, other, RetargetSettings(head="limbs", plausible=0.0))
+    assert pair_lengths(result.track) == pytest.approx(pair_lengths(other), rel=0.01)
+
+
+def test_no_angle_changes_by_a_degree(toy: PoseTrack, other: PoseTrack) -> None:
+    result = retarget(toy, other)
+    assert 0.01 < most_turned(toy, result.track) < 1
+    plain = retarget(toy, other, RetargetSettings(plant_feet=False))
+    assert most_turned(toy, plain.track) < 0.01
+
+
+def test_planted_feet_stay_planted(toy: PoseTrack, other: PoseTrack) -> None:
+    result = retarget(toy, other)
+    truth = dance(ADULT)[1]
+    assert (result.stance == truth).mean() > 0.96
+    assert slide(result.track, truth) <= slide(toy, truth) + 1e-3
+    assert slide(result.track, result.stance) <= slide(toy, result.stance) + 1e-3
+    assert result.slide_after == pytest.approx(slide(result.track, result.stance), abs=1e-3)
+    assert result.slide_before == pytest.approx(slide(toy, result.stance), abs=1e-3)
+    loose = retarget(toy, other, RetargetSettings(plant_feet=False))
+    assert slide(loose.track, truth) > 0.2, "without care they do slide"
+
+
+def test_feet_stand_on_the_references_floor(toy: PoseTrack, other: PoseTrack) -> None:
+    everything = np.ones(134, bool)
+    of_reference = sole_points(other.points[:, 0].astype(float), everything, True)[0]
+    result = retarget(toy, other, RetargetSettings(stay_inside=False))
+    assert result.floor == pytest.approx(of_reference[:, 1].max(), abs=1e-3)
+    soles = sole_points(result.track.points[:, 0].astype(float), everything, True)
+    truth = dance(ADULT)[1]
+    leg = lengths(other)[[9, 11]].sum()
+    assert np.abs(soles[..., 1][truth] - result.floor).max() < 0.012 * leg
+    assert soles[..., 1].max() < result.floor + 0.012 * leg, "and none goes below"
+    assert np.median(soles[..., 0].mean(axis=1)) == pytest.approx(of_reference[:, 0].mean(), abs=1e-3)
+    assert (result.floor - soles[..., 1].max(axis=1)).max() > 0.15 * leg, "the jump is still one"
+
+
+def test_noise_does_not_make_feet_slide(toy: PoseTrack, other: PoseTrack) -> None:
+    noise = np.random.default_rng(2).normal(0, 1.0, toy.points.shape).astype(np.float32)
+    noisy = replace(toy, points=toy.points + noise)
+    result = retarget(noisy, other)
+    assert result.slide_before > 0.2
+    assert slide(result.track, result.stance) <= slide(noisy, result.stance) * 1.001
+    assert most_turned(noisy, result.track) < 1
+    jerk = [np.linalg.norm(np.diff(t.points[:, 0, 1], 2, axis=0), axis=-1).mean() for t in (noisy, result.track)]
+    assert jerk[1] / result.scale < 1.2 * jerk[0], "and the body does not jitter for it"
+
+
+# --- what it must show, on real dancers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frame", [0, 12, 36])
+@pytest.mark.parametrize("way", ["to the field", "from the field", "to himself"])
+def test_a_real_dancer_gets_another_body(way: str, frame: int, dancer_track: PoseTrack, field_track: PoseTrack) -> None:
+    track = field_track if way == "from the field" else dancer_track
+    reference = frame_of(field_track if way == "to the field" else dancer_track, frame)
+    result = retarget(track, reference)
+    which = measured(result)
+    assert which.sum() >= 9
+    assert pair_lengths(result.track)[which] == pytest.approx(pair_lengths(reference)[which], rel=0.01)
+    assert most_turned(track, result.track) < 1
+    assert slide(result.track, result.stance) <= slide(track, result.stance) * 1.001
+    assert result.track.canvas == reference.canvas
+    assert (len(result.track), result.track.fps) == (len(track), track.fps)
+    assert np.array_equal(result.track.scores, track.scores)
+    if way != "from the field":
+        assert result.stance.sum() > 40
+        loose = retarget(track, reference, RetargetSettings(plant_feet=False))
+        assert slide(loose.track, result.stance) != pytest.approx(slide(track, result.stance), rel=0.001)
+
+
+def test_each_side_of_a_real_dancer_can_have_its_own_length(dancer_track: PoseTrack, field_track: PoseTrack) -> None:
+    reference = frame_of(dancer_track, 4)
+    result = retarget(dancer_track, reference, RetargetSettings(sides="each"))
+    which = measured(result)
+    assert which.sum() == 13
+    assert lengths(result.track)[which] == pytest.approx(lengths(reference)[which], rel=0.01)
+    assert most_turned(dancer_track, result.track) < 1
+    assert slide(result.track, result.stance) <= slide(dancer_track, result.stance) * 1.001
+
+
+# --- symmetries -------------------------------------------------------------------------------------------------------
+
+
+def portrait(track: PoseTrack) -> PoseTrack:
+    """The dancer's own body in one picture: a frame of the clip with every limb at its measured length."""
+    frame = frame_of(track, 0)
+    wanted, here = pair_lengths(track), lengths(frame)
+    old, new = frame.points[0, 0].astype(float), frame.points[0, 0].astype(float).copy()
+    for index, limb in enumerate(LIMBS):
+        new[limb.end] = new[limb.start] + (old[limb.end] - old[limb.start]) * wanted[index] / here[index]
+    head = list(HEAD)
+    sizes = [spread(t.points[:, 0], t.scores[:, 0], HEAD) for t in (track, frame)]
+    new[head] = new[0] + (old[head] - old[0]) * sizes[0] / sizes[1]
+    for ankle, foot in ((13, [18, 19, 20]), (10, [21, 22, 23])):
+        new[foot] = old[foot] + new[ankle] - old[ankle]
+    return replace(frame, points=new[None, None].astype(np.float32))
+
+
+@pytest.mark.parametrize("which", ["toy", "dancer_track"])
+def test_ones_own_body_dances_the_same(which: str, request: pytest.FixtureRequest) -> None:
+    track = request.getfixturevalue(which)
+    result = retarget(track, portrait(track), RetargetSettings(place="clip"))
+    assert [entry.ratio for entry in result.ratios] == pytest.approx([1] * len(result.ratios), abs=1e-5)
+    shown = track.scores > 0
+    assert np.abs(result.track.points - track.points)[shown].max() < 0.01
+    assert result.scale == pytest.approx(1, abs=1e-5)
+
+
+scales = st.floats(0.4, 3.0)
+shifts = st.tuples(st.floats(-300, 300), st.floats(-300, 300))
+
+
+@settings(max_examples=6, deadline=None)
+@given(scales, shifts)
+def test_where_and_how_large_the_clips_dancer_is_does_not_matter(scale: float, shift: tuple[float, float]) -> None:
+    track, reference = seen(dance(ADULT, 32)[0]), seen(still(OTHER), (700, 900), 3.4)
+    chosen = RetargetSettings(stay_inside=False)
+    plain = retarget(track, reference, chosen)
+    moved = retarget(scale_track(track, scale, *shift), reference, chosen)
+    assert moved.track.points == pytest.approx(plain.track.points, abs=0.05)
+    assert moved.scale == pytest.approx(plain.scale / scale, rel=1e-4)
+
+
+@settings(max_examples=6, deadline=None)
+@given(scales, shifts)
+def test_the_result_follows_the_reference(scale: float, shift: tuple[float, float]) -> None:
+    track, reference = seen(dance(ADULT, 32)[0]), seen(still(OTHER), (700, 900), 3.4)
+    chosen = RetargetSettings(stay_inside=False)
+    plain = retarget(track, reference, chosen)
+    moved = retarget(track, scale_track(reference, scale, *shift), chosen)
+    assert moved.track.points == pytest.approx(scale_track(plain.track, scale, *shift).points, abs=0.05)
+    assert moved.floor == pytest.approx(plain.floor * scale + shift[1], abs=0.05)
+
+
+def mirrored(track: PoseTrack) -> PoseTrack:
+    points = track.points[:, :, MIRROR] * np.array([-1, 1], np.float32) + np.array([track.canvas[1], 0], np.float32)
+    return replace(track, points=points, scores=track.scores[:, :, MIRROR])
+
+
+@pytest.mark.parametrize(("place", "sides"), [("reference", "shared"), ("clip", "each"), ("centre", "shared")])
+@pytest.mark.parametrize("which", ["toy", "dancer_track"])
+def test_a_mirrored_dance_is_mirrored(
+    which: str, place: str, sides: str, request: pytest.FixtureRequest, other: PoseTrack
+) -> None:
+    track = request.getfixturevalue(which)
+    chosen = RetargetSettings(place=place, sides=sides)
+    plain, flipped = retarget(track, other, chosen), retarget(mirrored(track), mirrored(other), chosen)
+    shown = plain.track.scores > 0
+    assert mirrored(flipped.track).points[shown] == pytest.approx(plain.track.points[shown], abs=0.02)
+    assert np.array_equal(flipped.stance, plain.stance[:, ::-1])
+
+
+# --- what hangs on the limbs ------------------------------------------------------------------------------------------
+
+
+def relative(track: PoseTrack, part: slice, to: int) -> np.ndarray:
+    return track.points[:, 0, part].astype(float) - track.points[:, 0, [to]]
+
+
+def test_hands_feet_and_face_go_with_their_limb(toy: PoseTrack, other: PoseTrack) -> None:
+    result = retarget(toy, other, RetargetSettings(plant_feet=False))
+    ratio = {entry.limb: entry.ratio for entry in result.ratios}
+    for part, to, name in (
+        (LEFT_HAND, 7, "left forearm"),
+        (RIGHT_HAND, 4, "right forearm"),
+        (FACE, 0, "head"),
+        (slice(18, 21), 13, "left shin"),
+        (slice(21, 24), 10, "right shin"),
+    ):
+        assert relative(result.track, part, to) == pytest.approx(ratio[name] * relative(toy, part, to), abs=1e-3)
+
+
+def test_hands_can_be_measured(toy: PoseTrack, other: PoseTrack) -> None:
+    result = retarget(toy, other, RetargetSettings(hands="measured"))
+    for palm in PALMS:
+        sizes = [spread(track.points[:, 0], track.scores[:, 0], palm) for track in (result.track, other)]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.01)
+    assert result.ratios[-1].limb == "right hand"
+    no_hands = replace(other, scores=other.scores.copy())
+    no_hands.scores[..., 92:] = 0
+    fallen_back = retarget(toy, no_hands, RetargetSettings(hands="measured"))
+    assert any(note.startswith("Hand (both): not measurable") for note in fallen_back.notes)
+    by_forearm = retarget(toy, no_hands)
+    assert np.array_equal(fallen_back.track.points, by_forearm.track.points)
+
+
+# --- what is missing --------------------------------------------------------------------------------------------------
+
+
+def without(track: PoseTrack, *points: int) -> PoseTrack:
+    scores = track.scores.copy()
+    scores[:, :, list(points)] = 0
+    where = track.points.copy()
+    where[:, :, list(points)] = np.nan  # a point that was not found may be anywhere
+    return replace(track, points=where, scores=scores)
+
+
+def test_a_portrait_without_legs_uses_the_dancers_and_says_so(toy: PoseTrack, other: PoseTrack) -> None:
+    cut = without(other, 9, 10, 12, 13, *range(18, 24))
+    result = retarget(toy, cut)
+    ratio = {entry.limb: entry.ratio for entry in result.ratios}
+    seen_ratios = [ratio[f"left {name}"] for name in ("shoulder", "upper arm", "forearm", "torso")]
+    assert ratio["left thigh"] == ratio["right shin"] == pytest.approx(np.median(seen_ratios))
+    assert any("Thigh (both), shin (both): the reference does not show them" in note for note in result.notes)
+    assert any("placed by its neck" in note for note in result.notes)
+    assert np.median(result.track.points[:, 0, 1, 1]) == pytest.approx(cut.points[0, 0, 1, 1], abs=1e-3)
+    assert most_turned(toy, result.track) < 1
+    assert slide(result.track, result.stance) <= slide(toy, result.stance) + 1e-3
+
+
+@pytest.mark.parametrize("sides", ["shared", "each"])
+def test_one_side_stands_for_the_other(sides: str, toy: PoseTrack, other: PoseTrack) -> None:
+    result = retarget(toy, without(other, 3, 4), RetargetSettings(sides=sides))
+    ratio = {entry.limb: entry for entry in result.ratios}
+    assert ratio["right upper arm"].ratio == pytest.approx(ratio["left upper arm"].ratio, rel=1e-6)
+    assert ratio["right upper arm"].how == ("longer side of each" if sides == "shared" else "its other side's")
+    assert result.notes == ()
+
+
+def test_a_limb_seen_from_its_end_is_not_believed(toy: PoseTrack, other: PoseTrack) -> None:
+    sitting = replace(other, points=other.points.copy())
+    for hip in (8, 11):
+        thigh = sitting.points[0, 0, hip + 1] - sitting.points[0, 0, hip]
+        below = [hip + 1, hip + 2, *((21, 22, 23) if hip == 8 else (18, 19, 20))]
+        sitting.points[0, 0, below] -= 0.8 * thigh
+    result = retarget(toy, sitting)
+    assert any(note.startswith("Thigh (both): much too short in the reference") for note in result.notes)
+    assert lengths(result.track)[9] > 3 * lengths(sitting)[9]
+    believed = retarget(toy, sitting, RetargetSettings(plausible=0.0))
+    assert lengths(believed.track)[9] == pytest.approx(lengths(sitting)[9], rel=0.01)
+    assert believed.notes == ()
+
+
+def test_gaps_in_the_clip_stay_gaps(toy: PoseTrack, other: PoseTrack) -> None:
+    scores, points = toy.scores.copy(), toy.points.copy()
+    scores[20:24, :, [9, 12]] = 0
+    points[20:24, :, [9, 12]] = np.nan
+    scores[40:44] = 0
+    points[40:44] = np.nan
+    notes = tuple("no person found" if 40 <= frame < 44 else "" for frame in range(len(toy)))
+    holed = replace(toy, points=points, scores=scores, notes=notes)
+    result = retarget(holed, other)
+    whole = retarget(toy, other)
+    assert np.array_equal(result.track.scores, scores)
+    assert result.track.notes == notes
+    assert np.isfinite(result.track.points).all()
+    shown = scores > SHOWN
+    away = np.linalg.norm(result.track.points - whole.track.points, axis=-1)[shown]
+    assert np.quantile(away, 0.99) < 12, "pixels, of a figure 600 high: an ankle under a guessed knee"
+    assert most_turned(holed, result.track) < 1
+
+
+def test_unsure_points_move_along_but_decide_nothing(toy: PoseTrack, other: PoseTrack) -> None:
+    unsure = replace(toy, points=toy.points.copy(), scores=toy.scores.copy())
+    unsure.scores[10:20, :, 4] = 0.2
+    unsure.points[10:20, :, 4] += 200
+    plain, result = retarget(toy, other), retarget(unsure, other)
+    assert (result.track.scores[10:20, 0, 4] == np.float32(0.2)).all()
+    forearm = next(entry.ratio for entry in result.ratios if entry.limb == "right forearm")
+    moved = result.track.points[10:20, 0, 4] - result.track.points[10:20, 0, 3]
+    wanted = forearm * (unsure.points[10:20, 0, 4] - unsure.points[10:20, 0, 3])
+    assert moved == pytest.approx(wanted, abs=1e-3)
+    rest = [point for point in range(24) if point != 4]
+    assert result.track.points[:, 0, rest] == pytest.approx(plain.track.points[:, 0, rest], abs=8)
+
+
+def test_a_body_without_feet_hands_and_face_is_enough(toy: PoseTrack, other: PoseTrack) -> None:
+    track, reference = without(toy, *range(18, 134)), without(other, *range(18, 134))
+    result = retarget(track, reference)
+    soles = result.track.points[:, 0, [13, 10]].astype(float)
+    assert (
+        foot_slide(soles, result.stance, 1) <= foot_slide(track.points[:, 0, [13, 10]], result.stance, 1) * result.scale
+    )
+    assert result.floor == pytest.approx(reference.points[0, 0, [10, 13], 1].max(), abs=1e-3)
+    assert not result.track.points[:, 0, 18:].any()
+
+
+def test_a_clip_without_legs_dances_by_its_neck(toy: PoseTrack, other: PoseTrack) -> None:
+    result = retarget(without(toy, 9, 10, 12, 13, *range(18, 24)), other)
+    assert np.isnan(result.floor)
+    assert not result.stance.any()
+    assert any("the clip shows no foot" in note for note in result.notes)
+    assert any("The clip shows no planted foot" in note for note in result.notes)
+    assert any("Thigh (both), shin (both): the clip does not show them" in note for note in result.notes)
+    steps = np.diff(result.track.points[:, 0, 1].astype(float), axis=0)
+    assert steps == pytest.approx(result.scale * np.diff(toy.points[:, 0, 1], axis=0), abs=1e-3)
+
+
+def test_one_shoulder_is_neck_enough(toy: PoseTrack, other: PoseTrack) -> None:
+    result = retarget(without(toy, 1, 2, 3, 4), other)
+    assert np.isfinite(result.track.points).all()
+    assert not result.track.scores[:, 0, 1].any()
+    assert slide(without(result.track, 1), result.stance) <= slide(toy, result.stance) + 1e-3
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_short_clips(frames: int, other: PoseTrack) -> None:
+    track = seen(dance(ADULT)[0][:frames])
+    result = retarget(track, other)
+    own = [limb.name not in HEAD_NAMES for limb in LIMBS]
+    assert lengths(result.track)[own] == pytest.approx(lengths(other)[own], rel=0.01)
+    assert result.floor == pytest.approx(
+        sole_points(other.points[:, 0].astype(float), np.ones(134, bool), True)[..., 1].max(), abs=0.01
+    )
+
+
+# --- place and size ---------------------------------------------------------------------------------------------------
+
+
+def inside(track: PoseTrack, which: np.ndarray | None = None) -> np.ndarray:
+    height, width = track.canvas
+    points = track.points if which is None else track.points[which]
+    return ((points >= -0.01) & (points <= np.array([width, height]) + 0.01)).all(axis=-1)
+
+
+@pytest.mark.parametrize("x", [0.02, 0.98])
+def test_the_figure_stays_in_the_picture(x: float, toy: PoseTrack) -> None:
+    reference = seen(still(OTHER), (1100, 900), 3.4, x)
+    result = retarget(toy, reference)
+    assert inside(toy).all()
+    assert inside(result.track).all()
+    assert any("moved" in note and ("right" if x < 0.5 else "left") in note for note in result.notes)
+    free = retarget(toy, reference, RetargetSettings(stay_inside=False))
+    assert not inside(free.track).all()
+    assert any("leaves the picture" in note for note in free.notes)
+    assert np.ptp(result.track.points - free.track.points, axis=(0, 2)).max() < 1e-3, "moved as a whole"
+    assert result.floor == free.floor
+
+
+def test_what_the_clip_cuts_off_may_stay_outside(toy: PoseTrack, other: PoseTrack) -> None:
+    cropped = scale_track(toy, 1.0, -330, 0, (720, 390))
+    cut_off = ~inside(cropped)
+    assert cut_off.any()
+    result = retarget(cropped, seen(still(OTHER), (480, 900), 3.0))
+    assert inside(result.track, ~cut_off).all()
+
+
+def test_too_large_a_figure_is_said_and_can_be_fitted(toy: PoseTrack) -> None:
+    reference = seen(still(OTHER), (300, 400), 2.2)
+    large = retarget(toy, reference)
+    assert any("leaves the picture" in note and "size fit" in note for note in large.notes)
+    fitted = retarget(toy, reference, RetargetSettings(size="fit"))
+    assert inside(fitted.track).all()
+    assert not any("leaves the picture" in note for note in fitted.notes)
+    shares = pair_lengths(fitted.track)[:13] / pair_lengths(reference)[:13]
+    assert shares == pytest.approx(shares[0], rel=0.01)
+    assert shares[0] < 1
+    assert any(f"{shares[0]:.3f} of the reference's size" in note for note in fitted.notes)
+
+
+def test_places(toy: PoseTrack, other: PoseTrack) -> None:
+    def middle_of(track: PoseTrack) -> float:
+        soles = sole_points(track.points[:, 0].astype(float), np.ones(134, bool), True)
+        return float(np.median(soles[..., 0].mean(axis=1)))
+
+    at_reference = retarget(toy, other)
+    assert middle_of(at_reference.track) == pytest.approx(middle_of(other), abs=0.05)
+    in_clip = retarget(toy, other, RetargetSettings(place="clip", stay_inside=False))
+    assert middle_of(in_clip.track) / 700 == pytest.approx(middle_of(toy) / 720, abs=1e-4)
+    centred = retarget(toy, other, RetargetSettings(place="centre", stay_inside=False))
+    assert (centred.track.points[..., 0].min() + centred.track.points[..., 0].max()) / 2 == pytest.approx(350, abs=0.01)
+    assert centred.floor == at_reference.floor
+
+
+def test_the_size_of_the_clip(toy: PoseTrack, other: PoseTrack) -> None:
+    result = retarget(toy, other, RetargetSettings(size="clip"))
+    fitted = 700 / 720
+    tall = [pair_lengths(track)[[0, 7, 9, 11]].sum() for track in (result.track, toy)]
+    assert tall[0] == pytest.approx(tall[1] * fitted, rel=0.01)
+    shares = pair_lengths(result.track)[:13] / pair_lengths(other)[:13]
+    assert shares == pytest.approx(shares[0], rel=0.01), "the proportions are still the reference's"
+
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+
+def test_others_are_dropped_or_kept(toy: PoseTrack, other: PoseTrack) -> None:
+    neighbour = scale_track(toy, 1.0, 150, 0, toy.canvas)
+    both = replace(
+        toy,
+        points=np.concatenate([neighbour.points, toy.points], axis=1),
+        scores=np.concatenate([neighbour.scores, toy.scores], axis=1),
+    )
+    alone = retarget(toy, other)
+    dropped = retarget(both, other, RetargetSettings(person=1))
+    assert dropped.track.points.shape == toy.points.shape
+    assert np.array_equal(dropped.track.points, alone.track.points)
+    assert any("Person 1 of 2 dances; the others are left out" in note for note in dropped.notes)
+    kept = retarget(both, other, RetargetSettings(person=1, others="keep"))
+    assert np.array_equal(kept.track.points[:, 1], alone.track.points[:, 0])
+    expected = kept.scale * np.diff(neighbour.points[:, 0, BODY], axis=1)
+    assert np.diff(kept.track.points[:, 0, BODY], axis=1) == pytest.approx(expected, abs=1e-3)
+    soles = sole_points(kept.track.points[:, 0].astype(float), np.ones(134, bool), True)
+    assert np.abs(soles[0, :, 1].max() - kept.floor) < 4, "on the same floor"
+
+
+def test_what_cannot_be_retargeted(toy: PoseTrack, other: PoseTrack) -> None:
+    nobody = replace(other, scores=other.scores * 0)
+    crowd = replace(other, points=np.repeat(other.points, 2, axis=1), scores=np.repeat(other.scores, 2, axis=1))
+    for wrong, said in ((nobody, "nobody is found"), (crowd, "2 people"), (toy, "96 frames")):
+        with pytest.raises(SettingsError, match="reference pose cannot be used") as caught:
+            retarget(toy, wrong)
+        assert said in caught.value.got
+    with pytest.raises(SettingsError, match="no person 1"):
+        retarget(toy, other, RetargetSettings(person=1))
+    with pytest.raises(SettingsError, match="found in no frame"):
+        retarget(replace(toy, scores=toy.scores * 0.2), other)
+    with pytest.raises(SettingsError, match="no limb in common"):
+        retarget(without(toy, *range(1, 18)), other)
+
+
+def test_the_settings_describe_themselves() -> None:
+    entries = {entry.name: entry for entry in options(RetargetSettings)}
+    assert {"place", "size", "stay_inside", "plant_feet", "sides", "head", "person", "others"} < set(entries)
+    for entry in entries.values():
+        assert entry.help.endswith(".")
+        assert check(entry, entry.default) == entry.default
+    assert entries["quantile"].default == QUANTILE
+    for wrong in ({"place": "left"}, {"quantile": 0.3}, {"person": -1}, {"plant_feet": 1}):
+        with pytest.raises(SettingsError, match=next(iter(wrong))):
+            RetargetSettings(**wrong)
+
+
+def test_the_result_says_what_was_done(toy: PoseTrack, other: PoseTrack) -> None:
+    result = retarget(toy, other)
+    said = str(result)
+    assert "left upper arm: 0.9" in said
+    assert f"scale {result.scale:.3f}" in said
+    assert result.track.backend == "perfect, retargeted"
+    assert result.reference is other
