@@ -131,8 +131,8 @@ class _Panels:
         return _over(below, self._track, frame, _DIM_CLIP)
 
     def reference(self) -> Picture:
-        """The reference with its skeleton and the floor line."""
-        return self._with_floor(_over(self._image, self._result.reference, 0, _DIM_CLIP))
+        """The reference with its skeleton."""
+        return _over(self._image, self._result.reference, 0, _DIM_CLIP)
 
     def after(self, frame: int) -> Picture:
         """The new skeleton over the reference, with the floor line."""
@@ -189,7 +189,8 @@ def _differs(ratios: tuple[LimbRatio, ...], bare: str) -> bool:
 def _draw_table(
     draw: ImageDraw.ImageDraw, rows: list[tuple[str, float, bool]], left: int, top: int, width: int
 ) -> None:
-    """Name, a bar to the right for longer and to the left for shorter, and the number."""
+    """Name, number and a bar: to the right for limbs that are long for the body as a whole, to the left for short."""
+    typical = float(np.median([ratio for _, ratio, _ in rows]))
     font = get_font(_SIZE - 2)
     step = line_height(font)
     if not all(measured for _, _, measured in rows):
@@ -202,8 +203,8 @@ def _draw_table(
         y = top + number * step
         draw.text((left, y), name, font=font, fill=TEXT if measured else DIM)
         draw.rectangle((left + names, y + step // 2 - 4, left + names + 2 * half, y + step // 2 + 3), TILE)
-        # Twice as long fills one side, half as long the other.
-        length = round(float(np.clip(np.log2(ratio), -1, 1)) * half)
+        # Twice the median fills one side, half of it the other.
+        length = round(float(np.clip(np.log2(ratio / typical), -1, 1)) * half)
         box = (min(middle, middle + length), y + step // 2 - 4, max(middle, middle + length), y + step // 2 + 3)
         draw.rectangle(box, (_LONGER if length > 0 else _SHORTER) if measured else DIM)
         text = f"× {ratio:.2f}" + ("" if measured else "*")

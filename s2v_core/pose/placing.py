@@ -20,10 +20,11 @@ Array = np.ndarray[Any, Any]
 class Figure:
     """The new body before it is placed.
 
-    ``points`` [T, 134, 2]: pixels of the reference, with the middle of the danced floor at (0, 0). ``inside`` bool
-    [T, 134]: what the clip shows inside its picture. ``has_floor``: feet stand on the floor at y = 0. ``use_toes``:
-    soles are the middle of toe and heel, not the ankle. ``origin``: the same middle in pixels of the clip.
-    ``clip_height``: how tall the dancer is there, for each pixel that the figure is tall.
+    ``points`` [T, N, 2]: pixels of the reference, with the middle of the danced floor at (0, 0); the 134 points, then
+    whatever else must be in the picture. ``inside`` bool [T, N]: what the clip shows inside its own picture.
+    ``has_floor``: feet stand on the floor at y = 0. ``use_toes``: soles are the middle of toe and heel, not the ankle.
+    ``origin``: the same middle in pixels of the clip. ``clip_height``: how tall the dancer is there, for each pixel
+    that the figure is tall.
     """
 
     points: Array

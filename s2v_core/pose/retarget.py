@@ -19,7 +19,7 @@ from .contact import find_root, find_stance, foot_slide, plant_feet, sole_points
 from .draw import THRESHOLD
 from .placing import Figure, place_figure
 from .proportions import LimbRatio, Proportions, compare_bodies, limb_lengths, longer_side
-from .skeleton import ANKLES, HIPS, LIMBS, NECK, PARENTS, SOLES, complete, grow
+from .skeleton import ANKLES, HIPS, LIMBS, NECK, NOSE, PARENTS, SOLES, complete, grow
 from .track import PoseTrack
 
 Array = np.ndarray[Any, Any]
@@ -28,6 +28,7 @@ _EXACT = 5e-4  # relative: how near the lengths come to the reference's after fe
 _ROUNDS = 6
 _LEG = ("thigh", "shin")
 _BODY = ("neck", "torso", *_LEG)
+_CROWN = 0.8  # the top of the head is this much farther from the neck than the nose (measured on a standing dancer)
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ def retarget(track: PoseTrack, reference: PoseTrack, settings: RetargetSettings 
 
     ``reference``: one frame with one person; its canvas becomes the result's. Scores and notes are the clip's; points
     that were not found stay so. Limb lengths, measured by ``limb_lengths`` over the new track, are the reference's
-    (with shared sides the longer one of each pair). Directions of limbs are the clip's, except for thighs and shins
-    of planted feet, which turn by less than a degree where other lengths could not keep both feet in place.
+    (with shared sides the longer one of each pair). Joint angles are the clip's; those of hip and knee change, by less
+    than a degree, where the new legs could not keep both feet in place otherwise.
 
     Raises SettingsError when the person does not exist, nobody is found, or the bodies have no limb in common.
     """
@@ -169,13 +170,11 @@ def retarget(track: PoseTrack, reference: PoseTrack, settings: RetargetSettings 
     scale = new_leg / dancer.leg if dancer.leg else proportions.typical
     points, soles = _rebuild(dancer, proportions, scale, track.fps, chosen)
 
-    height, width = track.canvas
-    has_floor, planted = bool(dancer.shown[:, ANKLES].any()), bool(dancer.stance.any())
     tall = _total(dancer.lengths, _BODY), _total(new_lengths, _BODY)
     figure = Figure(
-        points,
-        dancer.shown & ((dancer.points >= 0) & (dancer.points <= (width, height))).all(axis=-1),
-        has_floor,
+        _with_crown(points),
+        _inside(dancer, track.canvas),
+        bool(dancer.shown[:, ANKLES].any()),
         dancer.use_toes,
         dancer.origin,
         tall[0] / tall[1] if tall[0] else 1 / proportions.typical,
@@ -189,6 +188,9 @@ def retarget(track: PoseTrack, reference: PoseTrack, settings: RetargetSettings 
         floor = (track.points - dancer.origin) * (scale * placement.factor) + placement.offset
         floor[:, chosen.person] = new_points[:, 0]
         new_points, new_scores = floor, track.scores
+    slides = (0.0, 0.0)
+    if dancer.stance.any():
+        slides = foot_slide(dancer.soles, dancer.stance, dancer.leg), foot_slide(soles, dancer.stance, new_leg)
     return RetargetResult(
         PoseTrack(
             np.where(new_scores[..., None] > 0, new_points, 0).astype(np.float32),
@@ -200,11 +202,10 @@ def retarget(track: PoseTrack, reference: PoseTrack, settings: RetargetSettings 
         ),
         proportions.table,
         scale * placement.factor,
-        float(placement.offset[1]) if has_floor else float("nan"),
+        float(placement.offset[1]) if figure.has_floor else float("nan"),
         dancer.stance,
-        foot_slide(dancer.soles, dancer.stance, dancer.leg) if planted else 0.0,
-        foot_slide(soles, dancer.stance, new_leg) if planted else 0.0,
-        (*proportions.notes, *placement.notes, *_say(track, dancer, chosen)),
+        *slides,
+        (*proportions.notes, *placement.notes, *_say(track, dancer, slides, chosen)),
         reference,
     )
 
@@ -301,6 +302,19 @@ def _rebuild(
     return np.where(dancer.shown[..., None], points, unsure), soles
 
 
+def _with_crown(points: Array) -> Array:
+    """The points [T, 135, 2] with the top of the head, which no net finds but every picture shows, at their end."""
+    nose, neck = points[:, [NOSE]], points[:, [NECK]]
+    return np.concatenate([points, nose + _CROWN * (nose - neck)], axis=1)
+
+
+def _inside(dancer: _Dancer, canvas: tuple[int, int]) -> Array:
+    """Bool [T, 135]: the points, and the top of the head, that the clip shows inside its picture."""
+    points = _with_crown(dancer.points)
+    shown = np.concatenate([dancer.shown, dancer.shown[:, [NOSE, NECK]].all(axis=1, keepdims=True)], axis=1)
+    return shown & ((points >= 0) & (points <= canvas[::-1])).all(axis=-1)
+
+
 def _measure(points: Array, scores: Array, settings: RetargetSettings) -> Array:
     lengths = limb_lengths(points, scores, settings.quantile)
     return longer_side(lengths) if settings.sides == "shared" else lengths
@@ -312,10 +326,15 @@ def _total(lengths: Array, names: tuple[str, ...]) -> float:
     return float(sum(np.nanmean(sides) for sides in each if np.isfinite(sides).any()))
 
 
-def _say(track: PoseTrack, dancer: _Dancer, settings: RetargetSettings) -> list[str]:
+def _say(track: PoseTrack, dancer: _Dancer, slides: tuple[float, float], settings: RetargetSettings) -> list[str]:
     notes = []
     if not dancer.stance.any():
         notes.append("The clip shows no planted foot: the body's way is only scaled, and feet may slide.")
+    if settings.plant_feet and slides[1] > 1.01 * slides[0] + 0.01:
+        notes.append(
+            f"Planted feet slide {slides[1]:.2f} leg lengths, in the clip {slides[0]:.2f}: with legs of these lengths "
+            "they cannot slide less while every angle is kept within a degree."
+        )
     people = track.points.shape[1]
     if people > 1:
         kept = "keep their own bodies" if settings.others == "keep" else "are left out"
