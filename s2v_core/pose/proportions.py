@@ -103,11 +103,11 @@ def compare_bodies(
     dancer: tuple[Array, Array],
     reference: tuple[Array, Array],
     *,
-    sides: str = "shared",
-    head: str = "whole",
-    hands: str = "forearm",
-    quantile: float = QUANTILE,
-    plausible: float = 0.5,
+    sides: str,
+    head: str,
+    hands: str,
+    quantile: float,
+    plausible: float,
 ) -> Proportions:
     """By how much the dancer's limbs must be multiplied to become the reference's.
 

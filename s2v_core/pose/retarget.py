@@ -2,7 +2,8 @@
 
 Each limb's vector is multiplied by one ratio for the whole clip: directions, and with them all joint angles in the
 picture and all foreshortening, stay those of the dancer. The way of the body is multiplied by the ratio of the legs,
-and corrected so that planted feet stay planted.
+and corrected so that planted feet stay planted. Limbs are the lines that DWPose draws; the width of the hips, which is
+not one of them, goes with the torso.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..options import choice, flag, number, settle
 from .contact import find_root, find_stance, foot_slide, plant_feet, sole_points
 from .draw import THRESHOLD
 from .placing import Figure, place_figure
-from .proportions import LimbRatio, Proportions, compare_bodies, limb_lengths, longer_side
+from .proportions import QUANTILE, LimbRatio, Proportions, compare_bodies, limb_lengths, longer_side
 from .skeleton import ANKLES, HIPS, LIMBS, NECK, NOSE, PARENTS, SOLES, complete, grow
 from .track import PoseTrack
 
@@ -78,7 +79,7 @@ class RetargetSettings:
         "keep",
     )
     quantile: float = number(
-        0.9, "A dancer's limb is as long as this quantile of its length over time.", 0.5, 1.0, 0.01
+        QUANTILE, "A dancer's limb is as long as this quantile of its length over time.", 0.5, 1.0, 0.01
     )
     plausible: float = number(
         0.5,

@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from s2v_core.errors import SettingsError
-from s2v_core.pose.proportions import compare_bodies, limb_lengths, longer_side, spread
+from s2v_core.options import option
+from s2v_core.pose import proportions
+from s2v_core.pose.proportions import limb_lengths, longer_side, spread
+from s2v_core.pose.retarget import RetargetSettings
 from s2v_core.pose.skeleton import HEAD, LIMBS, NAMES, ORDER, PARENTS, complete, grow, limb_index
 from s2v_core.pose.track import POINTS
 from tests.pose.toy_dancer import ADULT, OTHER, Body, dance, seen, still
 
+# As RetargetSettings has them, the one place for defaults.
+compare_bodies = partial(
+    proportions.compare_bodies,
+    **{name: option(RetargetSettings, name).default for name in ("sides", "head", "hands", "quantile", "plausible")},
+)
 Person = tuple[np.ndarray, np.ndarray]
 
 
