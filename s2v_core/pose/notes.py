@@ -3,6 +3,7 @@
 "2 people; filled 3 points": parts are joined by "; ". The kinds in use, and who writes them:
 
 - "no person found", "low score 0.31": the backends and ``tidy``;
+- "found where the detector saw nobody": ``dwpose``;
 - "2 people", "duplicate dropped": ``people``;
 - "swapped back: arms", "points dropped: 2 jumped", "hand dropped: left far", "face dropped: small": ``guard``;
 - "filled 3 points": ``tidy``.
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 SEPARATOR = "; "
 NO_PERSON = "no person found"
 DUPLICATE = "duplicate dropped"
+SECOND_LOOK = "found where the detector saw nobody"
 
 
 def parts(note: str) -> tuple[str, ...]:
