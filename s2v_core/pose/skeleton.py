@@ -96,7 +96,7 @@ def _draw_limbs(canvas: Array, people: list[Any], shown: list[Any], order: int) 
                 middle = int((x1 + x2) / 2), int((y1 + y2) / 2)
                 length = ((y1 - y2) ** 2 + (x1 - x2) ** 2) ** 0.5
                 angle = math.degrees(math.atan2(y1 - y2, x1 - x2))
-                outline = cv2.ellipse2Poly(middle, (int(length / 2), STICK), int(angle), 0, 360, 1)
+                outline: Any = cv2.ellipse2Poly(middle, (int(length / 2), STICK), int(angle), 0, 360, 1)
                 cv2.fillConvexPoly(canvas, outline, dimmed)
 
 
