@@ -231,6 +231,13 @@ def test_the_stick_of_vace_thins_with_the_picture(dancer_track: PoseTrack) -> No
     assert np.array_equal(draw_pose(large).frames, draw_pose(large, stick="fixed").frames)
 
 
+def test_every_palette_has_its_stick() -> None:
+    track = people()
+    for palette, stick in (("vace", "vace"), ("openpose", "fixed")):
+        by_default, chosen = draw_pose(track, palette=palette), draw_pose(track, palette=palette, stick=stick)
+        assert np.array_equal(by_default.frames, chosen.frames)
+
+
 def test_choices_that_do_not_exist() -> None:
     with pytest.raises(SettingsError, match="does not exist") as caught:
         draw_pose(people(), palette="rgb")
@@ -241,7 +248,7 @@ def test_the_skeleton_over_the_dancer(dancer_clip: Clip, dancer_track: PoseTrack
     over = overlay(dancer_clip, dancer_track)
     assert over.frames.shape == dancer_clip.frames.shape
     assert over.source is dancer_clip.source
-    lines = draw_pose(dancer_track, palette="openpose", hands=True, stick="fixed").frames.any(axis=-1)
+    lines = draw_pose(dancer_track, palette="openpose", hands=True).frames.any(axis=-1)
     assert 0.01 < lines.mean() < 0.3
     expected = (dancer_clip.frames * np.float32(0.55)).astype(np.uint8)
     assert np.array_equal(over.frames[~lines], expected[~lines])
