@@ -150,6 +150,20 @@ def test_any_points_are_drawn_the_same(library: ModuleType, places: Any, scores:
     assert not picture.any(), "nothing outside of the box that is promised"
 
 
+def test_long_limbs_stay_in_their_box() -> None:
+    """Limbs are turned by whole degrees, so that a long one ends pixels away from its points."""
+    random = np.random.default_rng(5)
+    picture = np.zeros((1400, 1400, 3), np.uint8)
+    points, shown = np.zeros((1, 134, 2), np.float32), np.zeros((1, 134), bool)
+    shown[0, [2, 3]] = True
+    for _ in range(300):
+        points[0, [2, 3]] = random.uniform(0, 1400, (2, 2))
+        rows, columns = skeleton.draw_skeletons(picture, points, shown, (1400, 1400))
+        assert picture[rows, columns].any()
+        picture[rows, columns] = 0
+    assert not picture.any()
+
+
 def test_points_that_are_nowhere_are_not_drawn() -> None:
     track = people(1, 4)
     track.scores[:] = 1
