@@ -1,6 +1,6 @@
 """Skeleton pictures: a pose track as the control video that Wan-VACE was trained on, or as controlnet-aux draws it.
 
-The strokes themselves are in ``skeleton.py``; here they get a canvas, a palette and the annotator's line width.
+The strokes themselves are in ``strokes.py``; here they get a canvas, a palette and the annotator's line width.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import SettingsError, VideoError
 from ..video.clip import Clip
-from .skeleton import DIM, draw_skeletons
+from .strokes import DIM, draw_skeletons
 from .track import PoseTrack, scale_track
 
 PALETTES = ("vace", "openpose")

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from s2v_core.errors import SettingsError, VideoError
-from s2v_core.pose import draw, skeleton
+from s2v_core.pose import draw, strokes
 from s2v_core.pose.draw import draw_pose, fit_track, overlay
 from s2v_core.pose.track import BODY, FACE, LEFT_HAND, RIGHT_HAND, PoseTrack, scale_track
 from s2v_core.video.clip import Clip
@@ -144,7 +144,7 @@ def test_resizing_by_tiles_is_used() -> None:
 def test_any_points_are_drawn_the_same(library: ModuleType, places: Any, scores: Any, canvas: tuple[int, int]) -> None:
     track = PoseTrack(places[None], scores[None], canvas, Fraction(1), "test", ("",))
     picture = np.zeros((*canvas, 3), np.uint8)
-    rows, columns = skeleton.draw_skeletons(picture, places, scores > 0.3, canvas)
+    rows, columns = strokes.draw_skeletons(picture, places, scores > 0.3, canvas)
     assert np.array_equal(picture, by_controlnet_aux(library, track, 0))
     picture[rows, columns] = 0
     assert not picture.any(), "nothing outside of the box that is promised"
@@ -158,7 +158,7 @@ def test_long_limbs_stay_in_their_box() -> None:
     shown[0, [2, 3]] = True
     for _ in range(300):
         points[0, [2, 3]] = random.uniform(0, 1400, (2, 2))
-        rows, columns = skeleton.draw_skeletons(picture, points, shown, (1400, 1400))
+        rows, columns = strokes.draw_skeletons(picture, points, shown, (1400, 1400))
         assert picture[rows, columns].any()
         picture[rows, columns] = 0
     assert not picture.any()
