@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from s2v_core.errors import SettingsError, VideoError
-from s2v_core.pose import draw, strokes
+from s2v_core.pose import draw, skeleton, strokes
 from s2v_core.pose.draw import draw_pose, fit_track, overlay
 from s2v_core.pose.track import BODY, FACE, LEFT_HAND, RIGHT_HAND, PoseTrack, scale_track
 from s2v_core.video.clip import Clip
@@ -148,6 +148,10 @@ def test_any_points_are_drawn_the_same(library: ModuleType, places: Any, scores:
     assert np.array_equal(picture, by_controlnet_aux(library, track, 0))
     picture[rows, columns] = 0
     assert not picture.any(), "nothing outside of the box that is promised"
+
+
+def test_the_limbs_are_the_skeletons() -> None:
+    assert {(limb.start, limb.end) for limb in skeleton.LIMBS} == set(strokes.LIMBS)
 
 
 def test_long_limbs_stay_in_their_box() -> None:
