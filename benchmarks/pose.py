@@ -31,8 +31,9 @@ from s2v_core.errors import S2VError  # noqa: E402
 from s2v_core.models import BLAZEPOSE, find_model, install_blazepose  # noqa: E402
 from s2v_core.onnxnet import OnnxNet  # noqa: E402
 from s2v_core.pose.draw import draw_pose  # noqa: E402
-from s2v_core.pose.dwpose import DwposeSettings, Nets, extract_dwpose  # noqa: E402
-from s2v_core.pose.extract import ExtractSettings, extract_pose  # noqa: E402
+from s2v_core.pose.dwpose import Nets, extract_dwpose  # noqa: E402
+from s2v_core.pose.extract import extract_pose  # noqa: E402
+from s2v_core.pose.settings import DwposeSettings, ExtractSettings  # noqa: E402
 from s2v_core.video.clip import Clip  # noqa: E402
 
 CLIP = "video_minimax_h3_fun_controlnet_union-2"

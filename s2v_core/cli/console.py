@@ -26,11 +26,17 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps...")]
 Dtype = Annotated[str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.")]
 
 
-def setting(name: str) -> Any:
-    """A command line option for a field of ``SampleSettings``: its help, range and choices come from there."""
-    entry = option(SampleSettings, name)
+def setting(name: str, kind: type = SampleSettings, flag: str = "") -> Any:
+    """A command line option for a field of a settings class: its help, range and choices come from there.
+
+    ``flag``: its name on the command line, that of the field when empty.
+    """
+    entry = option(kind, name)
     text = entry.help + (f" One of {', '.join(entry.choices)}." if entry.choices else "")
-    return typer.Option(help=text, min=entry.minimum, max=entry.maximum)
+    numbers: dict[str, Any] = (
+        {} if entry.choices or isinstance(entry.default, bool) else {"min": entry.minimum, "max": entry.maximum}
+    )
+    return typer.Option(*((flag,) if flag else ()), help=text, **numbers)
 
 
 @contextlib.contextmanager

@@ -5,39 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
 from ..models import BLAZEPOSE, DWPOSE, ModelFile, find_model, model_sha256
-from ..options import choice, flag, settle
 from ..video.clip import Clip
 from . import cache
-from .dwpose import DwposeSettings
+from .settings import ExtractSettings
 from .track import PoseTrack
-
-BACKENDS = ("auto", "dwpose", "blazepose", "controlnet-aux")
 
 Made = tuple[PoseTrack, str, str]  # a track, the provider, a warning or ""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ExtractSettings:
-    """Which backend finds the points, and how. Raises SettingsError for what does not exist."""
-
-    backend: str = choice(
-        "auto",
-        "The nets that find the points. dwpose: body, hands and face of everybody, as Wan-VACE was trained; "
-        "blazepose: one person, small and quick. auto takes dwpose when its two files are there.",
-        *BACKENDS,
-    )
-    keep: bool = flag(True, "Keep the result in the cache folder: the same clip and settings are then there at once.")
-    dwpose: DwposeSettings = field(default_factory=DwposeSettings)
-
-    def __post_init__(self) -> None:
-        settle(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,6 +47,12 @@ def save_openpose(track: PoseTrack, path: str | os.PathLike[str], *, threshold: 
     return target
 
 
+def is_one_of_many(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a single frame's file, as OpenPose names them, of a folder with more of them."""
+    file = Path(path)
+    return file.name.endswith("_keypoints.json") and len(list(file.parent.glob("*_keypoints.json"))) > 1
+
+
 def load_openpose(
     path: str | os.PathLike[str],
     fps: int | float | Fraction | None = None,
