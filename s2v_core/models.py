@@ -235,11 +235,11 @@ def _read_nets(source: Path) -> dict[ModelFile, bytes]:
         )
     if source.is_dir():
         return _read_folder(source)
-    if zipfile.is_zipfile(source):
-        return _read_archive(source)
-    if source.suffix == ".tflite":
+    if source.suffix == ".tflite":  # before archives: some nets carry a zip with their description at their end
         content = _bounded(source.read_bytes(), f"{source}")
         return {_entry_of(source, content): content}
+    if zipfile.is_zipfile(source):
+        return _read_archive(source)
     raise ModelFileError(
         f"{source} is not a file that BlazePose's nets can be taken from.",
         expected="a mediapipe wheel or a pose_landmarker .task file (both are zip archives), or a .tflite file",
