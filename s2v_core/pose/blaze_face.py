@@ -35,9 +35,9 @@ MESH_POINTS = 468
 BODY_POINTS = 11  # so many of BlazePose's points are of the face: nose, eyes, ears, mouth
 
 # The mesh's vertex for each of the 68 points of the iBUG 300-W scheme, which is DWPose's and OpenPose's. Left and right
-# are the person's. How it was made: for 160 pictures of 13 people, the vertex nearest to each point of dlib's
-# shape_predictor_68 on average, mirrored pairs taken together; of vertices that are equally near, the one on the face's
-# outline, the corner of the eye, the edge of the lip.
+# are the person's. How it was made: for 66 near-frontal pictures of six people, the vertex nearest to each point of
+# dlib's shape_predictor_68 on average, mirrored pairs taken together; of vertices that are about equally near, the one
+# on the face's outline, the corner of the eye, the edge of the lip.
 MESH_OF_FACE = (
     *(127, 234, 132, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 361, 454, 356),  # jaw, from the right ear
     *(70, 63, 105, 66, 107),  # right brow, from outside

@@ -88,7 +88,7 @@ def extract_blazepose(
     points = np.zeros((len(clip), 1, POINTS, 2), np.float32)
     scores = np.zeros((len(clip), 1, POINTS), np.float32)
     notes = []
-    with ThreadPoolExecutor(3) as pool:  # the hands and the face at the same time: LiteRT lets go of Python's lock
+    with ThreadPoolExecutor(2) as pool:  # both hands at the same time: LiteRT lets go of Python's lock
         for index, frame in enumerate(clip.frames):
             if should_stop and should_stop():
                 raise Interrupted(f"stopped after {index} of {len(clip)} frames")
@@ -109,7 +109,7 @@ class PersonTracker:
     """Follows one person's body, and their hands and face where the body has them."""
 
     def __init__(self, fps: float, *, hands: bool, face: bool, threads: int) -> None:
-        """Load the nets from the model folders. ``threads``: of the body's nets; the others run beside each other."""
+        """Load the nets from the model folders. ``threads``: of the body's nets; each hand has half of them."""
         beside = max(1, threads // 2)
         self._body = BodyTracker(*(_net(entry, threads) for entry in BLAZEPOSE), fps)
         self._hands = [
@@ -118,7 +118,7 @@ class PersonTracker:
         self._face = FaceTracker(FaceNets(*(_net(entry, beside) for entry in BLAZEPOSE_FACE))) if face else None
 
     def next(self, frame: Array, pool: Executor) -> tuple[Array, Array, str]:
-        """The frame's points [134, 2] in its pixels, their scores [134], and its note."""
+        """The frame's points [134, 2] in its pixels, their scores [134], and its note. ``pool``: for the hands."""
         body, note = self._body.next(frame)
         if body is None:
             for tracker in (*self._hands, *([self._face] if self._face else [])):
