@@ -6,34 +6,16 @@ The nodes' schemas, the command line and the documentation read the ``metadata``
 from __future__ import annotations
 
 import dataclasses
-import numbers
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SettingsError
+from ..options import Option, check, choice, flag, from_mapping, number, option, options, settle
 
-
-@dataclass(frozen=True)
-class Option:
-    """One setting as a form shows it. ``choices`` is empty for numbers; ``step`` is the form's, not a constraint."""
-
-    name: str
-    default: Any
-    help: str
-    minimum: float | None = None
-    maximum: float | None = None
-    step: float | None = None
-    choices: tuple[str, ...] = ()
-
-
-def _number(default: Any, help: str, minimum: float, maximum: float, step: float) -> Any:
-    return field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum, "step": step})
-
-
-def _choice(default: str, help: str, *choices: str) -> Any:
-    return field(default=default, metadata={"help": help, "choices": choices})
+# What describes settings, for those who read it from here.
+__all__ = ["LoraUse", "Option", "SampleSettings", "check", "option", "options"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +27,7 @@ class LoraUse:
     """
 
     file: str
-    strength: float = _number(1.0, "Multiplier of the LoRA's change; 0 is exactly the base model.", -4.0, 4.0, 0.05)
+    strength: float = number(1.0, "Multiplier of the LoRA's change; 0 is exactly the base model.", -4.0, 4.0, 0.05)
 
     def __post_init__(self) -> None:
         path = os.fspath(self.file) if isinstance(self.file, os.PathLike) else self.file
@@ -57,7 +39,7 @@ class LoraUse:
                 remedy="Write file: my_lora.safetensors, and a strength if it is not 1.",
             )
         object.__setattr__(self, "file", path)
-        _settle(self)
+        settle(self)
 
     @classmethod
     def from_value(cls, value: Any) -> LoraUse:
@@ -82,53 +64,50 @@ class SampleSettings:
     Numbers take their field's type (5 becomes 5.0, -0.0 becomes 0.0): equal settings have equal JSON and equal ids.
     """
 
-    steps: int = _number(30, "Denoising steps. More is sharper and slower; the gain falls off quickly.", 1, 200, 1)
-    guidance: float = _number(
+    steps: int = number(30, "Denoising steps. More is sharper and slower; the gain falls off quickly.", 1, 200, 1)
+    guidance: float = number(
         5.0,
         "Guidance scale: how strongly the prompt is preferred over the negative prompt. 1 is off, in half the time.",
         0.0,
         30.0,
         0.1,
     )
-    shift: float = _number(
+    shift: float = number(
         5.0,
         "Sigma shift: how much of the steps goes to high noise (motion and layout) instead of detail.",
         0.1,
         100.0,
         0.1,
     )
-    seed: int = _number(0, "Seed of the starting noise.", 0, 2**63 - 1, 1)
-    width: int = _number(832, "Width in pixels, a multiple of 16.", 16, 4096, 16)
-    height: int = _number(480, "Height in pixels, a multiple of 16.", 16, 4096, 16)
-    frames: int = _number(81, "Number of frames, 4n + 1. 81 frames at 16 a second are 5 seconds.", 1, 1001, 4)
-    control_strength: float = _number(
+    seed: int = number(0, "Seed of the starting noise.", 0, 2**63 - 1, 1)
+    width: int = number(832, "Width in pixels, a multiple of 16.", 16, 4096, 16)
+    height: int = number(480, "Height in pixels, a multiple of 16.", 16, 4096, 16)
+    frames: int = number(81, "Number of frames, 4n + 1. 81 frames at 16 a second are 5 seconds.", 1, 1001, 4)
+    control_strength: float = number(
         1.0,
         "How strongly the pose video and the reference image steer the picture; 0 ignores them.",
         0.0,
         4.0,
         0.05,
     )
-    fit: str = _choice(
+    fit: str = choice(
         "letterbox",
         "How a picture of another shape is fitted: letterbox keeps all of it and adds a border, crop fills and cuts.",
         "letterbox",
         "crop",
     )
-    solver: str = _choice("euler", "The solver that walks from noise to picture.", "euler")
-    precision: str = _choice(
+    solver: str = choice("euler", "The solver that walks from noise to picture.", "euler")
+    precision: str = choice(
         "float32",
         "Latents and timesteps in float32 (exact), or in the model's own type, bit for bit as DiffSynth does.",
         "float32",
         "diffsynth",
     )
-    tiling: bool = field(
-        default=False,
-        metadata={"help": "Encode and decode in overlapping tiles: less memory, more than twice the time."},
-    )
+    tiling: bool = flag(False, "Encode and decode in overlapping tiles: less memory, more than twice the time.")
     loras: tuple[LoraUse, ...] = field(default=(), metadata={"help": "LoRA files with their strengths."})
 
     def __post_init__(self) -> None:
-        _settle(self)
+        settle(self)
         if not isinstance(self.loras, (list, tuple)):
             raise SettingsError(
                 "The setting loras must be a list.",
@@ -161,81 +140,4 @@ class SampleSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SampleSettings:
         """Settings out of ``to_dict`` or a user's file. Unknown names are an error, missing ones keep their default."""
-        if not isinstance(values, Mapping):
-            raise SettingsError("Settings must be names with values.", expected="steps: 30, ...", got=repr(values))
-        known = {entry.name for entry in dataclasses.fields(cls)}
-        if unknown := sorted(str(name) for name in values if name not in known):
-            raise SettingsError(
-                f"Unknown setting: {', '.join(unknown)}.",
-                expected=f"one of {', '.join(sorted(known))}",
-                got=", ".join(unknown),
-                remedy="Check the spelling.",
-            )
-        return cls(**values)
-
-
-def options(kind: type) -> tuple[Option, ...]:
-    """The settable fields of a settings class, in order, as forms need them."""
-    found = []
-    for entry in dataclasses.fields(kind):
-        if entry.default is dataclasses.MISSING or not entry.metadata or isinstance(entry.default, tuple):
-            continue
-        meta = entry.metadata
-        found.append(
-            Option(
-                entry.name,
-                entry.default,
-                meta["help"],
-                meta.get("minimum"),
-                meta.get("maximum"),
-                meta.get("step"),
-                tuple(meta.get("choices", ())),
-            )
-        )
-    return tuple(found)
-
-
-def option(kind: type, name: str) -> Option:
-    """One field of a settings class by its name."""
-    return next(entry for entry in options(kind) if entry.name == name)
-
-
-def check(entry: Option, value: Any) -> Any:
-    """``value`` in the option's own type; ``SettingsError`` when it has another kind or lies outside range or choices.
-
-    Whole numbers become int, numbers float with -0.0 as 0.0; NumPy's scalars are taken like Python's.
-    """
-
-    def fail(expected: str) -> SettingsError:
-        return SettingsError(
-            f"The setting {entry.name} cannot be {value!r}.",
-            expected=expected,
-            got=repr(value),
-            remedy=f"Leave it out for the default, {entry.default}.",
-        )
-
-    if entry.choices:
-        if not isinstance(value, str) or value not in entry.choices:
-            raise fail(f"one of {', '.join(entry.choices)}")
-        return str(value)
-    if isinstance(entry.default, bool):
-        if not isinstance(value, bool):
-            raise fail("true or false")
-        return value
-    if not isinstance(entry.default, (int, float)):
-        return value
-    whole = isinstance(entry.default, int)
-    kind: Any = numbers.Integral if whole else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise fail("a whole number" if whole else "a number")
-    # Written so that NaN fails too.
-    if not (entry.minimum <= value <= entry.maximum):
-        raise fail(f"from {entry.minimum} to {entry.maximum}")
-    # Adding 0.0 turns -0.0 into 0.0 and changes nothing else.
-    return int(value) if whole else float(value) + 0.0
-
-
-def _settle(settings: Any) -> None:
-    """Check every number and choice of a settings object and give it its field's type."""
-    for entry in options(type(settings)):
-        object.__setattr__(settings, entry.name, check(entry, getattr(settings, entry.name)))
+        return from_mapping(cls, values)
