@@ -8,6 +8,7 @@ other programs keep the same files.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import zipfile
 import zlib
@@ -19,6 +20,8 @@ from .errors import ModelFileError, SettingsError
 from .files import atomic_path, cache_dir, remembered_sha256, sha256_file, write_text_atomic
 
 Shape = tuple[int, ...]
+
+_log = logging.getLogger(__name__)
 
 _GET_BLAZEPOSE = (
     "pip download mediapipe==0.10.14 --no-deps --only-binary=:all: --python-version 3.11 "
@@ -80,7 +83,39 @@ BLAZEPOSE_LANDMARKS = _mediapipe(
     "pose_landmarks_detector.tflite",
     ((1, 256, 256, 3),), ((1, 195), (1, 1), (1, 256, 256, 1), (1, 64, 64, 39), (1, 117)),
 )  # fmt: skip
-BLAZEPOSE = (BLAZEPOSE_DETECTION, BLAZEPOSE_LANDMARKS)
+BLAZEPOSE = (BLAZEPOSE_DETECTION, BLAZEPOSE_LANDMARKS)  # the body; hands and face are extra
+
+# Hands and face: each group is used only whole, in this order.
+BLAZEPOSE_HANDS = (
+    _mediapipe(
+        "mediapipe-hand-recrop", "holistic_landmark", "hand_recrop.tflite", 123_792,
+        "67d996ce96f9d36fe17d2693022c6da93168026ab2f028f9e2365398d8ac7d5d", "pose (blazepose, hands)", "",
+        ((1, 256, 256, 3),), ((1, 1, 1, 4),),
+    ),
+    _mediapipe(
+        "mediapipe-palm", "palm_detection", "palm_detection_full.tflite", 2_339_846,
+        "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54", "pose (blazepose, hands)", "",
+        ((1, 192, 192, 3),), ((1, 2016, 18), (1, 2016, 1)),
+    ),
+    _mediapipe(
+        "mediapipe-hand", "hand_landmark", "hand_landmark_full.tflite", 5_478_917,
+        "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3", "pose (blazepose, hands)", "",
+        ((1, 224, 224, 3),), ((1, 63), (1, 1), (1, 1), (1, 63)),
+    ),
+)  # fmt: skip
+BLAZEPOSE_FACE = (
+    _mediapipe(
+        "mediapipe-face-detection", "face_detection", "face_detection_short_range.tflite", 229_714,
+        "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8", "pose (blazepose, face)", "",
+        ((1, 128, 128, 3),), ((1, 896, 16), (1, 896, 1)),
+    ),
+    _mediapipe(
+        "mediapipe-face", "face_landmark", "face_landmark.tflite", 1_242_398,
+        "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814", "pose (blazepose, face)", "",
+        ((1, 192, 192, 3),), ((1, 1, 1, 1404), (1, 1, 1, 1)),
+    ),
+)  # fmt: skip
+_BLAZEPOSE_NETS = (*BLAZEPOSE, *BLAZEPOSE_HANDS, *BLAZEPOSE_FACE)
 
 DWPOSE_DETECTOR = _dwpose(
     "dwpose-detector", "yolox_l.onnx", 216_746_733,
@@ -93,16 +128,7 @@ DWPOSE_POSE = _dwpose(
 DWPOSE = (DWPOSE_DETECTOR, DWPOSE_POSE)
 
 # sha256 and sizes of the mediapipe files: computed from the wheel. Of DWPose's files: as published with them.
-MODEL_FILES: tuple[ModelFile, ...] = (
-    *BLAZEPOSE,
-    _mediapipe("mediapipe-palm", "palm_detection", "palm_detection_full.tflite", 2_339_846,
-               "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54"),
-    _mediapipe("mediapipe-hand", "hand_landmark", "hand_landmark_full.tflite", 5_478_917,
-               "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3"),
-    _mediapipe("mediapipe-face", "face_landmark", "face_landmark.tflite", 1_242_398,
-               "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"),
-    *DWPOSE,
-)  # fmt: skip
+MODEL_FILES: tuple[ModelFile, ...] = (*_BLAZEPOSE_NETS, *DWPOSE)
 
 _VACE_ANNOTATORS = ("VACE-Annotators/pose", "pose")  # ali-vilab/VACE-Annotators, whole or its inside
 
@@ -213,7 +239,9 @@ def install_blazepose(
     accept_unknown: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Put BlazePose's two nets into a model folder and return their paths there.
+    """Put BlazePose's nets into a model folder and return their paths there.
+
+    The body's two must be in ``source``; of those for hands and face it may lack some, which is logged as a warning.
 
     ``source``: a wheel of mediapipe, one of Google's ``pose_landmarker_*.task`` files, a folder with the nets (or with
     mediapipe in it), or one ``.tflite`` file (then only that net is installed). ``folder``: the first of
@@ -239,7 +267,7 @@ def install_blazepose(
 
 
 def _read_nets(source: Path) -> dict[ModelFile, bytes]:
-    """The bytes of each net that ``source`` holds; all of BLAZEPOSE, but for a single ``.tflite`` file."""
+    """The bytes of each net that ``source`` holds; at least all of BLAZEPOSE, but for a single ``.tflite`` file."""
     if not source.exists():
         raise ModelFileError(
             f"{source} does not exist.",
@@ -248,11 +276,11 @@ def _read_nets(source: Path) -> dict[ModelFile, bytes]:
         )
     if source.is_dir():
         return _read_folder(source)
-    if zipfile.is_zipfile(source):
-        return _read_archive(source)
-    if source.suffix == ".tflite":
+    if source.suffix == ".tflite":  # before archives: some nets carry a zip with their description at their end
         content = _bounded(source.read_bytes(), f"{source}")
         return {_entry_of(source, content): content}
+    if zipfile.is_zipfile(source):
+        return _read_archive(source)
     raise ModelFileError(
         f"{source} is not a file that BlazePose's nets can be taken from.",
         expected="a mediapipe wheel or a pose_landmarker .task file (both are zip archives), or a .tflite file",
@@ -263,7 +291,7 @@ def _read_nets(source: Path) -> dict[ModelFile, bytes]:
 
 def _read_folder(source: Path) -> dict[ModelFile, bytes]:
     found = {}
-    for entry in BLAZEPOSE:
+    for entry in _BLAZEPOSE_NETS:
         names = [entry.file, *entry.members, *(member.removeprefix("mediapipe/") for member in entry.members)]
         path = next((source / name for name in names if (source / name).is_file()), None)
         if path is not None:
@@ -278,7 +306,7 @@ def _read_archive(source: Path) -> dict[ModelFile, bytes]:
     try:
         with zipfile.ZipFile(source) as archive:
             names = set(archive.namelist())
-            for entry in BLAZEPOSE:
+            for entry in _BLAZEPOSE_NETS:
                 if member := next((member for member in entry.members if member in names), None):
                     with archive.open(member) as stream:
                         found[entry] = _bounded(stream.read(_LARGEST_NET + 1), f"{member} in {source}")
@@ -299,6 +327,8 @@ def _complete(source: Path, found: dict[ModelFile, bytes]) -> dict[ModelFile, by
             got=f"found there: {', '.join(entry.file for entry in found) or 'none of them'}",
             remedy=f"Run: {_GET_BLAZEPOSE}",
         )
+    if missing := [entry.file for entry in _BLAZEPOSE_NETS if entry not in found]:
+        _log.warning("%s holds no %s: hands or face will not be found", source, ", ".join(missing))
     return found
 
 
@@ -314,12 +344,12 @@ def _bounded(content: bytes, what: str) -> bytes:
 
 def _entry_of(source: Path, content: bytes) -> ModelFile:
     digest = hashlib.sha256(content).hexdigest()
-    for entry in BLAZEPOSE:
+    for entry in _BLAZEPOSE_NETS:
         if digest == entry.sha256 or source.name in (entry.file, *(Path(member).name for member in entry.members)):
             return entry
     raise ModelFileError(
         f"{source} is not one of BlazePose's nets.",
-        expected="; ".join(f"{entry.file}, sha256 {entry.sha256}" for entry in BLAZEPOSE),
+        expected="; ".join(f"{entry.file}, sha256 {entry.sha256}" for entry in _BLAZEPOSE_NETS),
         got=f"sha256 {digest}",
         remedy="For another version of a net, keep its original file name and use --accept-unknown.",
     )

@@ -55,6 +55,12 @@ def field_clip() -> Clip:
 
 
 @pytest.fixture(scope="session")
+def presenter_clip() -> Clip:
+    """A woman talking to the camera, from the hips up, one hand over the other: 45 frames of 350 x 350."""
+    return load_webp(real_clip_path("api_heygen_avatar_video-1"))
+
+
+@pytest.fixture(scope="session")
 def mediapipe_wheel() -> Path:
     """A wheel of mediapipe 0.10.14, only unpacked, never installed; skips the test when there is none."""
     if chosen := os.environ.get("S2V_MEDIAPIPE_WHEEL"):

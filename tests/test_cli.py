@@ -106,7 +106,7 @@ def test_doctor_finds_what_is_there(tiny, tmp_path):
 
 def test_models_list_and_get(mediapipe_wheel, tmp_path, monkeypatch):
     monkeypatch.setenv("S2V_MODELS", str(tmp_path))
-    assert len(json_of("models", "get", "blazepose", "--from", mediapipe_wheel)["installed"]) == 2
+    assert len(json_of("models", "get", "blazepose", "--from", mediapipe_wheel)["installed"]) == 7
     found = {entry["name"]: entry["found"] for entry in json_of("models", "list")["files"]}
     assert found["blazepose-detection"].startswith(str(tmp_path))
     assert "dwpose" in json_of("models", "get", "dwpose", "--from", mediapipe_wheel, code=1)["error"]["got"]
