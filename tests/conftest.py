@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2v_core.models import install_blazepose
+from s2v_core.get_blazepose import install_blazepose
 from s2v_core.pose.blazepose import extract_blazepose
 from s2v_core.pose.track import PoseTrack
 from s2v_core.video.clip import Clip

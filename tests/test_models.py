@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from s2v_core import models
 from s2v_core.errors import ModelFileError, SettingsError
+from s2v_core.get_blazepose import install_blazepose
 from s2v_core.models import (
     BLAZEPOSE,
     BLAZEPOSE_DETECTION,
@@ -21,7 +22,6 @@ from s2v_core.models import (
     MODEL_FILES,
     add_model_folder,
     find_model,
-    install_blazepose,
     model_entry,
     model_folders,
     require_model,
