@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2v_core import models
+from s2v_core import get_blazepose, models
 from s2v_core.errors import ModelFileError, SettingsError
 from s2v_core.get_blazepose import install_blazepose
 from s2v_core.models import (
@@ -274,7 +274,7 @@ def test_sources_that_do_not_work(nets: tuple[bytes, bytes], mediapipe_wheel: Pa
 
 
 def test_a_swollen_member_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_LARGEST_NET", 1000)
+    monkeypatch.setattr(get_blazepose, "LARGEST_NET", 1000)
     swollen = zip_of(tmp_path / "swollen.task", dict(zip(TASK_NAMES, (b"\0" * 5000, b"\0" * 5000), strict=True)))
     with pytest.raises(ModelFileError, match="too large"):
         install_blazepose(swollen, tmp_path / "out", accept_unknown=True)
