@@ -8,16 +8,24 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from ..errors import SettingsError
+from .limits import check_size, check_steps, check_windows
+from .scales import MOST_STEPS, parse_scales, say_scales
+
+_GUIDANCE = (0.0, 30.0)
 
 
 @dataclass(frozen=True)
 class Option:
-    """One setting as a form shows it. ``choices`` is empty for numbers; ``step`` is the form's, not a constraint."""
+    """One setting as a form shows it. ``choices`` is empty for numbers; ``step`` is the form's, not a constraint.
+
+    ``parse(value)`` gives a text setting its one true form; None for all others.
+    """
 
     name: str
     default: Any
@@ -26,6 +34,7 @@ class Option:
     maximum: float | None = None
     step: float | None = None
     choices: tuple[str, ...] = ()
+    parse: Callable[[Any], str] | None = None
 
 
 def _number(default: Any, help: str, minimum: float, maximum: float, step: float) -> Any:
@@ -34,6 +43,26 @@ def _number(default: Any, help: str, minimum: float, maximum: float, step: float
 
 def _choice(default: str, help: str, *choices: str) -> Any:
     return field(default=default, metadata={"help": help, "choices": choices})
+
+
+def _switch(default: bool, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+def _text(default: str, help: str, parse: Callable[[Any], str]) -> Any:
+    return field(default=default, metadata={"help": help, "parse": parse})
+
+
+def _first(what: str) -> Any:
+    return _number(0, f"First step with {what}, counted from 0.", 0, MOST_STEPS, 1)
+
+
+def _behind(what: str) -> Any:
+    return _number(MOST_STEPS, f"First step without {what} again; {MOST_STEPS} is never.", 0, MOST_STEPS, 1)
+
+
+def _scales_text(value: Any) -> str:
+    return say_scales(parse_scales(value, *_GUIDANCE))
 
 
 @dataclass(frozen=True)
@@ -82,12 +111,13 @@ class SampleSettings:
     Numbers take their field's type (5 becomes 5.0, -0.0 becomes 0.0): equal settings have equal JSON and equal ids.
     """
 
-    steps: int = _number(30, "Denoising steps. More is sharper and slower; the gain falls off quickly.", 1, 200, 1)
+    steps: int = _number(
+        30, "Denoising steps. More is sharper and slower; the gain falls off quickly.", 1, MOST_STEPS, 1
+    )
     guidance: float = _number(
         5.0,
         "Guidance scale: how strongly the prompt is preferred over the negative prompt. 1 is off, in half the time.",
-        0.0,
-        30.0,
+        *_GUIDANCE,
         0.1,
     )
     shift: float = _number(
@@ -103,7 +133,7 @@ class SampleSettings:
     frames: int = _number(81, "Number of frames, 4n + 1. 81 frames at 16 a second are 5 seconds.", 1, 1001, 4)
     control_strength: float = _number(
         1.0,
-        "How strongly the pose video and the reference image steer the picture; 0 ignores them.",
+        "How strongly the pose video steers the picture; 0 ignores it.",
         0.0,
         4.0,
         0.05,
@@ -114,18 +144,72 @@ class SampleSettings:
         "letterbox",
         "crop",
     )
-    solver: str = _choice("euler", "The solver that walks from noise to picture.", "euler")
+    solver: str = _choice(
+        "euler",
+        "The solver that walks from noise to picture. UniPC and DPM++ are more exact in the same number of steps.",
+        "euler",
+        "unipc",
+        "dpm++",
+    )
     precision: str = _choice(
         "float32",
         "Latents and timesteps in float32 (exact), or in the model's own type, bit for bit as DiffSynth does.",
         "float32",
         "diffsynth",
     )
-    tiling: bool = field(
-        default=False,
-        metadata={"help": "Encode and decode in overlapping tiles: less memory, more than twice the time."},
-    )
+    tiling: bool = _switch(False, "Encode and decode in overlapping tiles: less memory, more than twice the time.")
     loras: tuple[LoraUse, ...] = field(default=(), metadata={"help": "LoRA files with their strengths."})
+    # What follows came later. In forms it stands at the end; in a cell's id it counts only where it is not at its
+    # default, so that what was rendered before is still found.
+    reference_strength: float = _number(
+        1.0,
+        "How strongly the reference image steers the picture, apart from the pose video. At 0 only what the pose "
+        "video's own hints took from it is left.",
+        0.0,
+        4.0,
+        0.05,
+    )
+    control_from: int = _first("the pose video")
+    control_to: int = _behind("the pose video")
+    reference_from: int = _first("the reference image")
+    reference_to: int = _behind("the reference image")
+    guidance_from: int = _first("guidance")
+    guidance_to: int = _behind("guidance")
+    guidance_schedule: str = _text(
+        "",
+        "Guidance for each step, in place of the one number: 6x10, 3.5x5, 1 is 6 for ten steps, 3.5 for five, then 1. "
+        "Empty: the one number.",
+        _scales_text,
+    )
+    cfg_zero: bool = _switch(
+        False, "CFG-Zero*: scale the negative prompt's prediction to fit the prompt's before they are compared."
+    )
+    zero_init_steps: int = _number(
+        0, "CFG-Zero*'s other half: this many first steps stand still (1 is usual with it).", 0, MOST_STEPS - 1, 1
+    )
+    guidance_rescale: float = _number(
+        0.0, "Take back the contrast that guidance adds: 0 nothing, 1 all of it; 0.7 is usual.", 0.0, 1.0, 0.05
+    )
+    denoise: float = _number(
+        1.0, "How much of the start clip is redrawn: 1 all, 0.5 its second half of the way only.", 0.01, 1.0, 0.01
+    )
+    mask_edge: str = _choice(
+        "soft",
+        "Grey in the mask: soft mixes, hard makes it black or white at the middle (as the official code does).",
+        "soft",
+        "hard",
+    )
+    window_frames: int = _number(
+        1001,
+        "Frames that are rendered at once, 4n + 1. Longer clips are rendered in overlapping windows that share the "
+        "reference. Wan2.1 was trained on 81.",
+        5,
+        1001,
+        4,
+    )
+    window_overlap: int = _number(
+        16, "Frames that two windows share and blend in, a multiple of 4; less than a window.", 0, 996, 4
+    )
 
     def __post_init__(self) -> None:
         _settle(self)
@@ -137,22 +221,9 @@ class SampleSettings:
                 remedy="Write loras: [{file: my_lora.safetensors, strength: 0.8}], or [] for none.",
             )
         object.__setattr__(self, "loras", tuple(LoraUse.from_value(use) for use in self.loras))
-        if self.width % 16 or self.height % 16:
-            near = [max(16, round(side / 16) * 16) for side in (self.width, self.height)]
-            raise SettingsError(
-                f"The size {self.width} x {self.height} cannot be rendered.",
-                expected="a width and a height that are multiples of 16",
-                got=f"{self.width} x {self.height}",
-                remedy=f"Use {near[0]} x {near[1]}.",
-            )
-        if self.frames % 4 != 1:
-            lower = max(1, (self.frames - 1) // 4 * 4 + 1)
-            raise SettingsError(
-                f"A video of {self.frames} frames cannot be rendered.",
-                expected="4n + 1 frames (..., 77, 81, 85, ...)",
-                got=str(self.frames),
-                remedy=f"Use {lower} or {lower + 4}.",
-            )
+        check_size(self)
+        check_steps(self)
+        check_windows(self)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary; ``from_dict`` is its inverse."""
@@ -174,6 +245,7 @@ class SampleSettings:
         return cls(**values)
 
 
+@cache
 def options(kind: type) -> tuple[Option, ...]:
     """The settable fields of a settings class, in order, as forms need them."""
     found = []
@@ -190,6 +262,7 @@ def options(kind: type) -> tuple[Option, ...]:
                 meta.get("maximum"),
                 meta.get("step"),
                 tuple(meta.get("choices", ())),
+                meta.get("parse"),
             )
         )
     return tuple(found)
@@ -218,6 +291,8 @@ def check(entry: Option, value: Any) -> Any:
         if not isinstance(value, str) or value not in entry.choices:
             raise fail(f"one of {', '.join(entry.choices)}")
         return str(value)
+    if entry.parse:
+        return entry.parse(value)
     if isinstance(entry.default, bool):
         if not isinstance(value, bool):
             raise fail("true or false")
@@ -239,3 +314,12 @@ def _settle(settings: Any) -> None:
     """Check every number and choice of a settings object and give it its field's type."""
     for entry in options(type(settings)):
         object.__setattr__(settings, entry.name, check(entry, getattr(settings, entry.name)))
+
+
+def _added() -> tuple[str, ...]:
+    names = [entry.name for entry in dataclasses.fields(SampleSettings)]
+    return tuple(names[names.index("loras") + 1 :])
+
+
+# The settings that came after the first release, in the order of the forms.
+ADVANCED = _added()

@@ -43,8 +43,8 @@ def test_other_settings(engine, pipeline, prompt, settings, control, reference, 
         control = None
     changes = {
         "shift": {"shift": 16.0},
-        "strength": {"control_strength": 0.6},
-        "strength 0": {"control_strength": 0.0},
+        "strength": {"control_strength": 0.6, "reference_strength": 0.6},
+        "strength 0": {"control_strength": 0.0, "reference_strength": 0.0},
         "seed": {"seed": 12345},
         "tiling": {"tiling": True},
     }
