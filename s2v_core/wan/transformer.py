@@ -111,7 +111,6 @@ def predict(
     The VACE hints are scaled by ``reference_strength`` at the references' tokens and by ``control_strength`` at all
     others. The result has the shape of ``latents`` and the net's own type.
     """
-    import torch
     from diffsynth.models.wan_video_dit import sinusoidal_embedding_1d
 
     dtype = dit.patch_embedding.weight.dtype
@@ -121,6 +120,7 @@ def predict(
 
     keys_values, depth = constants.keys_values[side], len(dit.blocks)
     front = constants.references * constants.grid[1] * constants.grid[2]
+    strengths = (control_strength, reference_strength)
     control = None
     if constants.control is not None and (control_strength != 0 or (front and reference_strength != 0)):
         control = constants.control + x
@@ -133,12 +133,19 @@ def predict(
             hint = vace_block.after_proj(control)
         x = _block(block, x, keys_values[index], modulation, constants.freqs)
         if hint is not None:
-            if front and reference_strength != control_strength:
-                hint = torch.cat([hint[:, :front] * reference_strength, hint[:, front:] * control_strength], dim=1)
-                x = x + hint
-            else:
-                x = x + hint * control_strength
+            # One scale needs no copy of the hint.
+            apart = front and reference_strength != control_strength
+            x = x + (scaled(hint, front, *strengths) if apart else hint * control_strength)
     return dit.unpatchify(dit.head(x, time), constants.grid)
+
+
+def scaled(hint: torch.Tensor, front: int, control_strength: float, reference_strength: float) -> torch.Tensor:
+    """A hint [1, tokens, dim] times the reference strength in its first ``front`` tokens, the control strength in all
+    others; where both are equal, the same bits as one product.
+    """
+    import torch
+
+    return torch.cat([hint[:, :front] * reference_strength, hint[:, front:] * control_strength], dim=1)
 
 
 def _block(

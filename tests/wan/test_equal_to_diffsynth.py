@@ -63,12 +63,18 @@ def test_float32_latents_are_diffsynth_s_when_the_weights_are_float32(
     assert torch.equal(ours, theirs)
 
 
-def test_bfloat16(tiny, prompt, settings, control, reference):
+@pytest.mark.parametrize("case", ["plain", "mask and start clip"])
+def test_bfloat16(tiny, prompt, settings, control, reference, soft_mask, case):
     settings = replace(settings, steps=4)
+    more = {}
+    if case != "plain":
+        settings = replace(settings, denoise=0.7)
+        more = {"mask": soft_mask, "start": control.with_frames(255 - control.frames)}
     engine = load_engine(tiny, device="cpu", dtype="bfloat16")
     pipe = load_pipeline(tiny, torch.bfloat16)
     assert_same(
-        run_ours(engine, prompt, settings, control, reference), run_pipeline(pipe, prompt, settings, control, reference)
+        run_ours(engine, prompt, settings, control, reference, **more),
+        run_pipeline(pipe, prompt, settings, control, reference, **more),
     )
 
 
