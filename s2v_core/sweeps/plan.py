@@ -50,7 +50,7 @@ def cell_id(
     facts and origins. (3 and 3.0 are one number: ``SampleSettings`` sees to that.)
     """
     values = {entry.name: getattr(settings, entry.name) for entry in dataclasses.fields(SampleSettings)}
-    values["loras"] = [[lora_sha256(use.file), use.strength] for use in effective(settings).loras]
+    values["loras"] = [[lora_sha256(use.file), *use.identity(settings.steps)] for use in effective(settings).loras]
     return sha256_json(
         {
             "render": RENDER_VERSION,
@@ -63,5 +63,5 @@ def cell_id(
 
 
 def effective(settings: SampleSettings) -> SampleSettings:
-    """The settings as they are rendered: without the LoRAs at strength 0, which are the base model exactly."""
-    return dataclasses.replace(settings, loras=tuple(use for use in settings.loras if use.strength))
+    """The settings as they are rendered: without the LoRAs that act in no step, which are the base model exactly."""
+    return dataclasses.replace(settings, loras=tuple(use for use in settings.loras if use.acts(settings.steps)))

@@ -6,72 +6,18 @@ The nodes' schemas, the command line and the documentation read the ``metadata``
 from __future__ import annotations
 
 import dataclasses
-import numbers
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SettingsError
+from .lora_use import LoraUse
+from .options import Option, check, option, options
+from .options import choice as _choice
+from .options import number as _number
+from .options import settle as _settle
 
-
-@dataclass(frozen=True)
-class Option:
-    """One setting as a form shows it. ``choices`` is empty for numbers; ``step`` is the form's, not a constraint."""
-
-    name: str
-    default: Any
-    help: str
-    minimum: float | None = None
-    maximum: float | None = None
-    step: float | None = None
-    choices: tuple[str, ...] = ()
-
-
-def _number(default: Any, help: str, minimum: float, maximum: float, step: float) -> Any:
-    return field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum, "step": step})
-
-
-def _choice(default: str, help: str, *choices: str) -> Any:
-    return field(default=default, metadata={"help": help, "choices": choices})
-
-
-@dataclass(frozen=True)
-class LoraUse:
-    """A LoRA file at a strength. The weights of the model are never changed by it.
-
-    ``file``: path of the safetensors file, kept as text. ``strength``: multiplier of its delta; 0 is exactly the base
-    model. Raises ``SettingsError``; numbers become float, so that 1 and 1.0 are the same use.
-    """
-
-    file: str
-    strength: float = _number(1.0, "Multiplier of the LoRA's change; 0 is exactly the base model.", -4.0, 4.0, 0.05)
-
-    def __post_init__(self) -> None:
-        path = os.fspath(self.file) if isinstance(self.file, os.PathLike) else self.file
-        if not isinstance(path, str) or not path.strip():
-            raise SettingsError(
-                "A LoRA needs a file.",
-                expected="the path of a safetensors file",
-                got=repr(self.file),
-                remedy="Write file: my_lora.safetensors, and a strength if it is not 1.",
-            )
-        object.__setattr__(self, "file", path)
-        _settle(self)
-
-    @classmethod
-    def from_value(cls, value: Any) -> LoraUse:
-        """A use out of ``{"file": ..., "strength": ...}``, as ``to_dict`` and a user's file write it."""
-        if isinstance(value, LoraUse):
-            return value
-        if not isinstance(value, Mapping) or "file" not in value or set(value) - {"file", "strength"}:
-            raise SettingsError(
-                f"The setting loras cannot hold {value!r}.",
-                expected="for each LoRA a file and, if it is not 1, a strength",
-                got=f"{', '.join(map(repr, value)) or 'nothing'}" if isinstance(value, Mapping) else repr(value),
-                remedy="Write loras: [{file: my_lora.safetensors, strength: 0.8}].",
-            )
-        return cls(**value)
+__all__ = ["LoraUse", "Option", "SampleSettings", "check", "option", "options"]
 
 
 @dataclass(frozen=True)
@@ -156,7 +102,7 @@ class SampleSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary; ``from_dict`` is its inverse."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "loras": tuple(use.to_dict() for use in self.loras)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SampleSettings:
@@ -172,70 +118,3 @@ class SampleSettings:
                 remedy="Check the spelling.",
             )
         return cls(**values)
-
-
-def options(kind: type) -> tuple[Option, ...]:
-    """The settable fields of a settings class, in order, as forms need them."""
-    found = []
-    for entry in dataclasses.fields(kind):
-        if entry.default is dataclasses.MISSING or not entry.metadata or isinstance(entry.default, tuple):
-            continue
-        meta = entry.metadata
-        found.append(
-            Option(
-                entry.name,
-                entry.default,
-                meta["help"],
-                meta.get("minimum"),
-                meta.get("maximum"),
-                meta.get("step"),
-                tuple(meta.get("choices", ())),
-            )
-        )
-    return tuple(found)
-
-
-def option(kind: type, name: str) -> Option:
-    """One field of a settings class by its name."""
-    return next(entry for entry in options(kind) if entry.name == name)
-
-
-def check(entry: Option, value: Any) -> Any:
-    """``value`` in the option's own type; ``SettingsError`` when it has another kind or lies outside range or choices.
-
-    Whole numbers become int, numbers float with -0.0 as 0.0; NumPy's scalars are taken like Python's.
-    """
-
-    def fail(expected: str) -> SettingsError:
-        return SettingsError(
-            f"The setting {entry.name} cannot be {value!r}.",
-            expected=expected,
-            got=repr(value),
-            remedy=f"Leave it out for the default, {entry.default}.",
-        )
-
-    if entry.choices:
-        if not isinstance(value, str) or value not in entry.choices:
-            raise fail(f"one of {', '.join(entry.choices)}")
-        return str(value)
-    if isinstance(entry.default, bool):
-        if not isinstance(value, bool):
-            raise fail("true or false")
-        return value
-    if not isinstance(entry.default, (int, float)):
-        return value
-    whole = isinstance(entry.default, int)
-    kind: Any = numbers.Integral if whole else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise fail("a whole number" if whole else "a number")
-    # Written so that NaN fails too.
-    if not (entry.minimum <= value <= entry.maximum):
-        raise fail(f"from {entry.minimum} to {entry.maximum}")
-    # Adding 0.0 turns -0.0 into 0.0 and changes nothing else.
-    return int(value) if whole else float(value) + 0.0
-
-
-def _settle(settings: Any) -> None:
-    """Check every number and choice of a settings object and give it its field's type."""
-    for entry in options(type(settings)):
-        object.__setattr__(settings, entry.name, check(entry, getattr(settings, entry.name)))
