@@ -58,7 +58,7 @@ def sample(
     kind = engine.dtype if settings.precision == "diffsynth" else torch.float32
     latents = noise(conditioning, settings.seed).to(device=engine.device, dtype=kind)
     levels = sigmas(settings.steps, settings.shift)
-    loras = [(engine.lora(use.file), use.strength) for use in settings.loras]
+    loras = [(engine.lora(use.file), use) for use in settings.loras]
     guided = settings.guidance != 1.0
     contexts = {"positive": conditioning.positive}
     if guided:
@@ -66,21 +66,19 @@ def sample(
     vace_context = conditioning.vace_context if settings.control_strength != 0 else None
 
     dit, vace = engine.use("dit", "vace")
-    with torch.no_grad(), applied((dit, vace), loras):
-        constants = transformer.prepare(dit, vace, contexts, vace_context, tuple(latents.shape))
+    with torch.no_grad(), applied((dit, vace), loras) as active:
         for index in range(settings.steps):
             if should_stop and should_stop():
                 raise Interrupted(f"Stopped before step {index + 1} of {settings.steps}.")
+            # The constants hold for one state of the LoRAs.
+            if active.set_step(index, settings.steps) or index == 0:
+                constants = transformer.prepare(dit, vace, contexts, vace_context, tuple(latents.shape))
             timestep = (levels[index] * TRAIN_TIMESTEPS).unsqueeze(0).to(device=engine.device, dtype=kind)
 
-            def predict(side: str, latents: torch.Tensor = latents, timestep: torch.Tensor = timestep) -> torch.Tensor:
-                return transformer.predict(dit, vace, constants, side, latents, timestep, settings.control_strength).to(
-                    kind
-                )
-
-            velocity = predict("positive")
+            state = (latents, timestep, settings.control_strength)
+            velocity = transformer.predict(dit, vace, constants, "positive", *state).to(kind)
             if guided:
-                other = predict("negative")
+                other = transformer.predict(dit, vace, constants, "negative", *state).to(kind)
                 velocity = other + settings.guidance * (velocity - other)
             before = latents
             latents = latents + velocity * (levels[index + 1] - levels[index])
