@@ -55,7 +55,7 @@ def cell_id(
     there = {name: fingerprint.get(name) != "" for name in ("control", "reference")}
     used = plainest(effective(settings), **there, mask=bool(fingerprint.get("mask")))
     values = counted(used)
-    values["loras"] = [[lora_sha256(use.file), use.strength] for use in used.loras]
+    values["loras"] = [[lora_sha256(use.file), *use.identity(used.steps)] for use in used.loras]
     brought = {name: value for name, value in fingerprint.items() if name != "start" or used.denoise != 1.0}
     return sha256_json(
         {
@@ -69,7 +69,9 @@ def cell_id(
 
 
 def effective(settings: SampleSettings) -> SampleSettings:
-    """The settings as they are rendered: the plainest ones that give the same pixels, without the LoRAs at strength 0,
-    which are the base model exactly.
+    """The settings as they are rendered: the plainest ones that give the same pixels, without the LoRAs that act in no
+    step, which are the base model exactly.
     """
-    return plainest(dataclasses.replace(settings, loras=tuple(use for use in settings.loras if use.strength)))
+    return plainest(
+        dataclasses.replace(settings, loras=tuple(use for use in settings.loras if use.acts(settings.steps)))
+    )

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..files import remembered_sha256
 from ..prompts.prompt import Prompt
 from ..video.clip import Clip
 from .engine import Engine
+from .lora_file import lora_sha256
 from .masks import as_mask
 from .pictures import Image, References, as_references
 from .sampler import Step, decode, sample
@@ -57,7 +57,7 @@ class Renderer:
     def lora_sha256(self, file: str) -> str:
         """The sha256 of a LoRA file; raises ``LoraError`` when it is missing or no LoRA."""
         self.engine.lora(file)
-        return remembered_sha256(file)
+        return lora_sha256(file)
 
     def render(
         self,

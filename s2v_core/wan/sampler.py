@@ -70,7 +70,7 @@ def sample(
         (settings.window_frames - 1) // TIME_STRIDE + 1,
         settings.window_overlap // TIME_STRIDE,
     )
-    loras = [(engine.lora(use.file), use.strength) for use in settings.loras]
+    loras = [(engine.lora(use.file), use) for use in settings.loras]
     contexts = {"positive": conditioning.positive}
     if needs_negative(settings):
         contexts["negative"] = conditioning.negative
@@ -92,10 +92,12 @@ def sample(
         return blend(windows, conditioning.references, latents, one).to(kind)
 
     dit, vace = engine.use("dit", "vace")
-    with torch.no_grad(), applied((dit, vace), loras):
-        constants = _prepare(dit, vace, contexts, vace_context, latents, conditioning.references, windows)
+    with torch.no_grad(), applied((dit, vace), loras) as active:
         for index, scale in enumerate(scales):
             check_stop(index)
+            # The constants hold for one state of the LoRAs.
+            if active.set_step(index, settings.steps) or index == 0:
+                constants = _prepare(dit, vace, contexts, vace_context, latents, conditioning.references, windows)
             if index < settings.zero_init_steps:
                 velocity = torch.zeros_like(latents)
             else:
