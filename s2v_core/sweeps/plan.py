@@ -53,7 +53,7 @@ def cell_id(
     """
     # "" is a picture that is not there; a renderer that does not say is taken to have it.
     there = {name: fingerprint.get(name) != "" for name in ("control", "reference")}
-    used = plainest(effective(settings), **there, mask=bool(fingerprint.get("mask")))
+    used = plainest(_acting(settings), **there, mask=bool(fingerprint.get("mask")))
     values = counted(used)
     values["loras"] = [[lora_sha256(use.file), *use.identity(used.steps)] for use in used.loras]
     brought = {name: value for name, value in fingerprint.items() if name != "start" or used.denoise != 1.0}
@@ -72,6 +72,9 @@ def effective(settings: SampleSettings) -> SampleSettings:
     """The settings as they are rendered: the plainest ones that give the same pixels, without the LoRAs that act in no
     step, which are the base model exactly.
     """
-    return plainest(
-        dataclasses.replace(settings, loras=tuple(use for use in settings.loras if use.acts(settings.steps)))
-    )
+    return plainest(_acting(settings))
+
+
+def _acting(settings: SampleSettings) -> SampleSettings:
+    loras = tuple(use for use in settings.loras if use.acts(settings.steps))
+    return settings if len(loras) == len(settings.loras) else dataclasses.replace(settings, loras=loras)

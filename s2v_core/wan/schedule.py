@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from .scales import parse_scales, say_scales
@@ -55,13 +54,13 @@ def needs_negative(settings: SampleSettings) -> bool:
 
 def strengths(settings: SampleSettings) -> tuple[tuple[float, float], ...]:
     """(control strength, reference strength) of each step; 0 outside of the windows."""
-    return tuple(
-        (
-            settings.control_strength if settings.control_from <= step < settings.control_to else 0.0,
-            settings.reference_strength if settings.reference_from <= step < settings.reference_to else 0.0,
-        )
-        for step in range(settings.steps)
-    )
+
+    def used(strength: float, first: int, behind: int) -> list[float]:
+        return [strength if first <= step < behind else 0.0 for step in range(settings.steps)]
+
+    control = used(settings.control_strength, settings.control_from, settings.control_to)
+    reference = used(settings.reference_strength, settings.reference_from, settings.reference_to)
+    return tuple(zip(control, reference, strict=True))
 
 
 def plainest(
@@ -83,8 +82,8 @@ def plainest(
     changes |= {"guidance_from": 0, "guidance_to": _DEFAULTS["guidance_to"]}
     if set(scales) == {1.0}:
         changes |= {"cfg_zero": False, "guidance_rescale": 0.0}
-    for name, at in (("control", 0), ("reference", 1)):
-        changes |= _plain_window(settings, name, [pair[at] for pair in strengths(settings)])
+    for name, used in zip(("control", "reference"), zip(*strengths(settings), strict=True), strict=True):
+        changes |= _plain_window(settings, name, used)
     unused = []
     if settings.frames <= settings.window_frames:
         unused += ["window_frames", "window_overlap"]
@@ -98,12 +97,11 @@ def plainest(
     return replace(settings, **changes | {name: _DEFAULTS[name] for name in unused})
 
 
-def _plain_window(settings: SampleSettings, name: str, used: list[float]) -> dict[str, Any]:
+def _plain_window(settings: SampleSettings, name: str, used: tuple[float, ...]) -> dict[str, Any]:
     """One strength and its window, from what each step uses."""
-    runs = [(value, len(list(same))) for value, same in groupby(used)]
     open_end = _DEFAULTS[f"{name}_to"]
-    if len(runs) == 1:
-        return {f"{name}_strength": runs[0][0], f"{name}_from": 0, f"{name}_to": open_end}
+    if len(set(used)) == 1:
+        return {f"{name}_strength": used[0], f"{name}_from": 0, f"{name}_to": open_end}
     behind = getattr(settings, f"{name}_to")
     return {f"{name}_to": open_end if behind >= settings.steps else behind}
 
