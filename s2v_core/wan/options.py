@@ -116,5 +116,6 @@ def check(entry: Option, value: Any) -> Any:
 
 def settle(settings: Any) -> None:
     """Check every number, choice and text of a frozen settings object and give it its field's type."""
-    for entry in options(type(settings)):
+    kind: type = type(settings)
+    for entry in options(kind):
         object.__setattr__(settings, entry.name, check(entry, getattr(settings, entry.name)))
