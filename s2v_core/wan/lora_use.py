@@ -11,8 +11,7 @@ from typing import Any
 from ..errors import SettingsError
 from .lora_scope import StrengthMap, parse_map
 from .options import number, settle, switch, text
-
-MOST_STEPS = 200  # as ``SampleSettings.steps``
+from .scales import MOST_STEPS
 
 
 def _scope_text(value: Any) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from ..errors import SettingsError
@@ -48,6 +49,7 @@ def text(default: str, help: str, parse: Callable[[Any], str]) -> Any:
     return field(default=default, metadata={"help": help, "parse": parse})
 
 
+@cache
 def options(kind: type) -> tuple[Option, ...]:
     """The settable fields of a settings class, in order, as forms need them."""
     found = []
