@@ -78,6 +78,12 @@ def export_lora(
         rank = max(rank, made["lora_down.weight"].shape[0] if "lora_down.weight" in made else 0)
         if on_progress:
             on_progress(done + 1, len(targets))
+    if alone := [name for name, target in targets.items() if target.layer.parameter != "weight"]:
+        # Its ModelPatcher passes over parameters of modules that have modules in them (comfy/model_patcher.py).
+        notes.append(
+            f"The file changes {len(alone)} modulations (such as {alone[0]}). ComfyUI's own loader reads these keys "
+            "but does not apply them (true of 0.3.64 and 0.8.0): there, this part of the change is missing."
+        )
     made_from = [{**use.to_dict(), "file": Path(use.file).name} for _, use in uses]
     with atomic_path(path) as temporary:
         save_file(tensors, str(temporary), {METADATA_KEY: canonical_json(made_from)})

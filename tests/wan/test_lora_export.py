@@ -115,6 +115,7 @@ def test_whole_changes_biases_and_modulations(both, tiny, tmp_path, change):
     path = tmp_path / "out.safetensors"
     made = export_lora(uses, both, path)
     assert made.layers == len(model_layers(both))
+    assert "7 modulations (such as blocks.0.modulation)" in made.notes[0]
     tensors = load_file(path)
     assert tensors["diffusion_model.blocks.0.modulation.diff"].shape == (1, 6, 48)
     assert tensors["diffusion_model.blocks.0.norm3.diff_b"].shape == (48,)
