@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SettingsError
+from ..options import flag, number, settle, text
 from .lora_scope import StrengthMap, parse_map
-from .options import number, settle, switch, text
 from .scales import MOST_STEPS, say_number
 
 
@@ -44,7 +44,7 @@ class LoraUse:
     ramp_out: int = number(
         0, "Steps over which it falls in a straight line before its last step or the end.", 0, MOST_STEPS, 1
     )
-    allow_unmatched: bool = switch(
+    allow_unmatched: bool = flag(
         False, "Use a LoRA although some of its layers have no place in this model; they are left out and named."
     )
 

@@ -53,11 +53,12 @@ def fit_references(references: References, settings: SampleSettings) -> tuple[tu
     ``SettingsError`` for what is no RGB picture.
     """
     given = as_references(references)
-    fitted, notes = [], []
+    made: list[Image] = []
+    notes: list[str] = []
     for number, picture in enumerate(given, start=1):
         name = "The reference image" if len(given) == 1 else f"Reference image {number}"
-        fitted.append(_fit_reference(picture, name, settings, notes))
-    return tuple(fitted), tuple(notes)
+        made.append(_fit_reference(picture, name, settings, notes))
+    return tuple(made), tuple(notes)
 
 
 def as_references(references: References) -> tuple[Image, ...]:

@@ -48,8 +48,8 @@ class Renderer:
         found["control"] = self.control.sha256() if self.control else ""
         found["reference"] = " ".join(_image_sha256(picture) for picture in as_references(self.reference))
         # Named only when they are there: what was rendered without them before is still found.
-        if self.mask is not None:
-            found["mask"] = _image_sha256(as_mask(self.mask))
+        if (mask := as_mask(self.mask)) is not None:
+            found["mask"] = _image_sha256(mask)
         if self.start is not None:
             found["start"] = self.start.sha256()
         return found

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SettingsError
+from ..options import Option, check, choice, flag, from_mapping, number, option, options, settle, text
 from .limits import check_size, check_steps, check_windows
 from .lora_use import LoraUse
-from .options import Option, check, choice, number, option, options, settle, switch, text
 from .scales import MOST_STEPS, parse_scales, say_scales
 
 __all__ = ["ADVANCED", "LoraUse", "Option", "SampleSettings", "check", "option", "options"]
@@ -87,7 +87,7 @@ class SampleSettings:
         "float32",
         "diffsynth",
     )
-    tiling: bool = switch(False, "Encode and decode in overlapping tiles: less memory, more than twice the time.")
+    tiling: bool = flag(False, "Encode and decode in overlapping tiles: less memory, more than twice the time.")
     loras: tuple[LoraUse, ...] = field(default=(), metadata={"help": "LoRA files with their strengths."})
     # What follows came later. In forms it stands at the end; in a cell's id it counts only where it is not at its
     # default, so that what was rendered before is still found.
@@ -111,7 +111,7 @@ class SampleSettings:
         "Empty: the one number.",
         _scales_text,
     )
-    cfg_zero: bool = switch(
+    cfg_zero: bool = flag(
         False, "CFG-Zero*: scale the negative prompt's prediction to fit the prompt's before they are compared."
     )
     zero_init_steps: int = number(
@@ -162,17 +162,7 @@ class SampleSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SampleSettings:
         """Settings out of ``to_dict`` or a user's file. Unknown names are an error, missing ones keep their default."""
-        if not isinstance(values, Mapping):
-            raise SettingsError("Settings must be names with values.", expected="steps: 30, ...", got=repr(values))
-        known = {entry.name for entry in dataclasses.fields(cls)}
-        if unknown := sorted(str(name) for name in values if name not in known):
-            raise SettingsError(
-                f"Unknown setting: {', '.join(unknown)}.",
-                expected=f"one of {', '.join(sorted(known))}",
-                got=", ".join(unknown),
-                remedy="Check the spelling.",
-            )
-        return cls(**values)
+        return from_mapping(cls, values)
 
 
 def _added() -> tuple[str, ...]:

@@ -1,15 +1,21 @@
-"""Settings as fields that describe themselves: default, range, choices and meaning, for forms and for checks."""
+"""Settings that describe themselves: a frozen dataclass whose fields carry default, range and help.
+
+Forms, the command line and the documentation read them from there (``options``), and so does the check of every value
+that a person gives (``settle``). A field is made by ``number``, ``choice``, ``flag`` or ``text``.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import SettingsError
+from .errors import SettingsError
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -30,22 +36,22 @@ class Option:
 
 
 def number(default: Any, help: str, minimum: float, maximum: float, step: float) -> Any:
-    """A dataclass field for a number from ``minimum`` to ``maximum``, of the type of its default."""
+    """A field for a number; the default's type, int or float, is the field's."""
     return field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum, "step": step})
 
 
 def choice(default: str, help: str, *choices: str) -> Any:
-    """A dataclass field for one of ``choices``."""
+    """A field for one of a few words."""
     return field(default=default, metadata={"help": help, "choices": choices})
 
 
-def switch(default: bool, help: str) -> Any:
-    """A dataclass field for true or false."""
+def flag(default: bool, help: str) -> Any:
+    """A field that is true or false."""
     return field(default=default, metadata={"help": help})
 
 
 def text(default: str, help: str, parse: Callable[[Any], str]) -> Any:
-    """A dataclass field for a text; ``parse(value)`` gives its one true form or raises ``SettingsError``."""
+    """A field for a text; ``parse(value)`` gives its one true form or raises ``SettingsError``."""
     return field(default=default, metadata={"help": help, "parse": parse})
 
 
@@ -115,6 +121,29 @@ def check(entry: Option, value: Any) -> Any:
 
 
 def settle(settings: Any) -> None:
-    """Check every number, choice and text of a frozen settings object and give it its field's type."""
-    for entry in options(type(settings)):
+    """Check every number, choice and text of a frozen settings object and give it its field's type.
+
+    For its ``__post_init__``.
+    """
+    kind: type = type(settings)
+    for entry in options(kind):
         object.__setattr__(settings, entry.name, check(entry, getattr(settings, entry.name)))
+
+
+def from_mapping(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Settings of this class out of a dictionary or a user's file.
+
+    Missing names keep their default. Raises SettingsError for unknown names and for whatever the class refuses.
+    """
+    if not isinstance(values, Mapping):
+        example = ", ".join(f"{entry.name}: {entry.default}" for entry in options(kind)[:1])
+        raise SettingsError("Settings must be names with values.", expected=f"{example}, ...", got=repr(values))
+    known = {entry.name for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(str(name) for name in values if name not in known):
+        raise SettingsError(
+            f"Unknown setting: {', '.join(unknown)}.",
+            expected=f"one of {', '.join(sorted(known))}",
+            got=", ".join(unknown),
+            remedy="Check the spelling.",
+        )
+    return kind(**values)
