@@ -12,6 +12,7 @@ from .aist.names import ClipName, find_name
 from .errors import SettingsError, VideoError
 from .pose.draw import draw_pose
 from .pose.extract import ExtractReport, extract_pose
+from .pose.settings import ExtractSettings
 from .prompts.prompt import Prompt
 from .prompts.template import DEFAULT_SUBJECT, build_prompt
 from .video.clip import Clip
@@ -52,7 +53,7 @@ def control_from_dance(
     clip = read_clip(
         Path(path), frames=settings.frames, size=(settings.width, settings.height), fit="letterbox", start=start
     )
-    report = extract_pose(clip, backend, on_progress=on_progress)
+    report = extract_pose(clip, ExtractSettings(backend, hands=False), on_progress=on_progress)  # hands are not drawn
     if not report.found:
         raise SettingsError(
             f"Nobody was found in {path}.",

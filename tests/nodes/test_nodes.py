@@ -20,7 +20,7 @@ WIDGETS = {
     "Skeleton2Video_LoadAistClip": ["video", "fps", "frames", "width", "height", "fit", "start", "short"],
     "Skeleton2Video_ExtractPose": [
         *("fps", "backend", "palette", "layers"),
-        *("detect_every", "max_people", "provider"),
+        *("detect_every", "max_people", "provider", "hands", "face"),
     ],
     "Skeleton2Video_EditPose": ["person", "person_number", "guard", "max_gap_ms", "smooth_ms"],
     "Skeleton2Video_RetargetPose": [
