@@ -69,6 +69,16 @@ def control_from_pose_video(path: str | os.PathLike[str], settings: SampleSettin
     return Control(read_clip(Path(path), frames=settings.frames), None, find_name(path))
 
 
+def read_mask(path: str | os.PathLike[str]) -> Any:
+    """A mask for a rendering: one picture for all frames, or a video; what ``wan.masks.as_mask`` takes.
+
+    Raises ``VideoError`` for a file that is missing or neither.
+    """
+    if Path(path).suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"):
+        return read_reference(path)
+    return read_clip(Path(path), frames=None)
+
+
 def read_reference(path: str | os.PathLike[str]) -> Image:
     """A picture as uint8 [H, W, 3], turned as its EXIF says; transparency is put on white.
 
