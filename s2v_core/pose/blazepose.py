@@ -111,7 +111,8 @@ class PersonTracker:
     def __init__(self, fps: float, *, hands: bool, face: bool, threads: int) -> None:
         """Load the nets from the model folders. ``threads``: of the body's nets; each hand has half of them."""
         beside = max(1, threads // 2)
-        self._body = BodyTracker(*(_net(entry, threads) for entry in BLAZEPOSE), fps)
+        detector, landmarker = (_net(entry, threads) for entry in BLAZEPOSE)
+        self._body = BodyTracker(detector, landmarker, fps)
         self._hands = [
             HandTracker(HandNets(*(_net(entry, beside) for entry in BLAZEPOSE_HANDS))) for _ in "lr" if hands
         ]
@@ -121,8 +122,10 @@ class PersonTracker:
         """The frame's points [134, 2] in its pixels, their scores [134], and its note. ``pool``: for the hands."""
         body, note = self._body.next(frame)
         if body is None:
-            for tracker in (*self._hands, *([self._face] if self._face else [])):
-                tracker.forget()
+            for hand in self._hands:
+                hand.forget()
+            if self._face:
+                self._face.forget()
             return np.zeros((POINTS, 2)), np.zeros(POINTS), note
         points, scores = to_dwpose(body[:, :2], body[:, 2])
         looking = [
@@ -132,10 +135,10 @@ class PersonTracker:
         face = self._face.next(frame, body[:BODY_POINTS, :2]) if self._face else None
         if looking:
             wrists = body[[places[0] for places in _HAND_POINTS], :2]
-            left, right = one_of_each(*(job.result() for job in looking), wrists)
-            for place, hand in ((LEFT_HAND, left), (RIGHT_HAND, right)):
-                if hand is not None:
-                    points[place], scores[place] = hand.points, hand.presence
+            left, right = (job.result() for job in looking)
+            for place, seen in zip((LEFT_HAND, RIGHT_HAND), one_of_each(left, right, wrists), strict=True):
+                if seen is not None:
+                    points[place], scores[place] = seen.points, seen.presence
         if face is not None:
             points[FACE], scores[FACE] = face.points[list(MESH_OF_FACE)], face.presence
         return points, scores, note
