@@ -64,8 +64,13 @@ class ExtractPose(io.ComfyNode):
                 ),
                 backend_input(),
                 *drawing_inputs(),
-                *(host.widget(entry) for entry in options(DwposeSettings) if entry.name != "batch"),
-                *(host.widget(entry) for entry in options(ExtractSettings) if entry.name in ("hands", "face")),
+                # What came later may be missing in a saved graph: it then has its default.
+                *(host.widget(entry, optional=True) for entry in options(DwposeSettings) if entry.name != "batch"),
+                *(
+                    host.widget(entry, optional=True)
+                    for entry in options(ExtractSettings)
+                    if entry.name in ("hands", "face")
+                ),
             ],
             outputs=[
                 sockets.Pose.Output("pose", display_name="pose", tooltip="The points of every frame."),

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..s2v_core.errors import S2VError
 from ..s2v_core.wan.presets import PRESETS, find_preset
-from ..s2v_core.wan.settings import LoraUse, SampleSettings, options
+from ..s2v_core.wan.settings import ADVANCED, LoraUse, SampleSettings, options
 from . import host, sockets
 
 BESIDE = "beside the text encoder"
@@ -26,10 +26,12 @@ def settings_inputs(*, randomize_seed: bool) -> list[Any]:
     Saved workflows hold these values by their place: a new setting must be the last. ``randomize_seed``: offer another
     seed for each run; it must be said either way, since the browser offers it for everything that is called seed.
     """
-    return [
-        host.widget(entry, **({"control_after_generate": randomize_seed} if entry.name == "seed" else {}))
-        for entry in options(SampleSettings)
-    ]
+    fields = []
+    for entry in options(SampleSettings):
+        more: dict[str, Any] = {"control_after_generate": randomize_seed} if entry.name == "seed" else {}
+        # What came later may be missing in a saved graph: it then has its default.
+        fields.append(host.widget(entry, **more, **({"optional": True} if entry.name in ADVANCED else {})))
+    return fields
 
 
 def picture_inputs() -> list[Any]:
@@ -71,6 +73,7 @@ def preset_input() -> Any:
         "preset",
         options=[NO_PRESET, *PRESETS],
         default=NO_PRESET,
+        optional=True,
         tooltip=f"Put the values of a preset in place of those of this form; the notes say which. {said}",
     )
 
@@ -210,7 +213,7 @@ class WanVaceLora(io.ComfyNode):
                 io.Combo.Input(
                     "lora", options=host.model_names("loras"), tooltip="A LoRA for Wan2.1, from models/loras."
                 ),
-                *(host.widget(entry) for entry in options(LoraUse)),
+                *(host.widget(entry, optional=entry.name != "strength") for entry in options(LoraUse)),
                 sockets.Loras.Input("loras", display_name="LoRAs", optional=True, tooltip="LoRAs that come before it."),
             ],
             outputs=[

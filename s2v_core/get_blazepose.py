@@ -112,8 +112,8 @@ def _complete(source: Path, found: dict[ModelFile, bytes]) -> dict[ModelFile, by
             got=f"found there: {', '.join(entry.file for entry in found) or 'none of them'}",
             remedy=f"Run: {BLAZEPOSE[0].get}",
         )
-    if missing := [entry.file for entry in BLAZEPOSE_NETS if entry not in found]:
-        _log.warning("%s holds no %s: hands or face will not be found", source, ", ".join(missing))
+    if absent := [entry.file for entry in BLAZEPOSE_NETS if entry not in found]:
+        _log.warning("%s holds no %s: hands or face will not be found", source, ", ".join(absent))
     return found
 
 

@@ -115,8 +115,8 @@ class FaceTracker:
         if fresh is not None and before is not None and self._before is not None:
             close = may_keep(before, fresh, self._before, _LIMITS)
             yield from (before, fresh) if close else (fresh, before)
-        elif fresh is not None or before is not None:
-            yield fresh or before
+        elif only := fresh or before:
+            yield only
 
     def _detect(self, frame: Array, roi: Roi) -> Roi | None:
         picture, back = crop(frame, roi, _DETECTOR.side, repeat_border=False)
