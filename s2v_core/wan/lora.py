@@ -137,8 +137,8 @@ def match(lora: Lora, layers: Mapping[str, Layer], *, allow_unmatched: bool = Fa
     if not found:
         raise LoraError(
             f"No layer of {lora.path} belongs to this model.",
-            expected=f"layers such as {next(iter(layers), 'none')}",
-            got=f"{len(lost)} layers {_listed(kinds)}",
+            expected=f"layers such as {next((name for name in layers if 'attn' in name), 'none')}",
+            got=_listed(kinds),
             remedy="Choose a LoRA that was trained on Wan2.1 (text-to-video or VACE).",
         )
     if lost and not allow_unmatched:
