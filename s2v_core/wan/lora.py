@@ -8,6 +8,7 @@ model's, bit for bit; and since no stored number is ever written, so it is after
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from .lora_use import LoraUse
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 _IMAGE_CHANNELS = 36  # of the patch embedding in image-to-video models: 16 of noise, 4 of mask, 16 of the image
 
@@ -115,7 +118,8 @@ def match(lora: Lora, layers: Mapping[str, Layer], *, allow_unmatched: bool = Fa
     """Find the layers of a model (``model_layers``) that a LoRA's layers belong to.
 
     Raises ``LoraError`` when no layer fits, when a shape differs, and, unless ``allow_unmatched``, when some have no
-    place: the size or the kind of the model is then not the one that the LoRA was trained on.
+    place: the size or the kind of the model is then not the one that the LoRA was trained on. The message names the
+    first ones of each kind, the log all of them.
     """
     names = Names(layers)
     found: dict[str, Change] = {}
@@ -128,11 +132,13 @@ def match(lora: Lora, layers: Mapping[str, Layer], *, allow_unmatched: bool = Fa
         _check_shapes(lora.path, layers[name], change)
         found[name] = _merge(lora.path, name, found[name], change) if name in found else change
     kinds = sort_unmatched(lost)
+    for kind, unmatched in kinds.items():
+        log.info("%s: %d layers %s: %s", lora.path, len(unmatched), kind, ", ".join(unmatched))
     if not found:
         raise LoraError(
             f"No layer of {lora.path} belongs to this model.",
-            expected=f"layers such as {next(iter(layers), 'none')}",
-            got=f"{len(lost)} layers {_listed(kinds)}",
+            expected=f"layers such as {next((name for name in layers if 'attn' in name), 'none')}",
+            got=_listed(kinds),
             remedy="Choose a LoRA that was trained on Wan2.1 (text-to-video or VACE).",
         )
     if lost and not allow_unmatched:

@@ -228,6 +228,27 @@ def test_dit_and_vace_are_diffsynths_hot_loaded_lora_bit_for_bit(tiny, inputs, d
         assert torch.equal(run(both, inputs), wanted)
 
 
+def test_a_hosts_inference_mode_changes_nothing(tiny, inputs, tmp_path):
+    """A host runs its nodes in inference mode: what is read and applied there works outside it too, and the reverse."""
+    both = load_transformer(tiny.transformer, device="cpu", dtype=torch.float32)
+    path = write(tmp_path / "all.safetensors", STYLES["ComfyUI"](everything(tiny)))
+    base, own = run(both, inputs), identities(both)
+    with torch.inference_mode():
+        inside = load_lora(path)
+    outside = load_lora(path)
+    results = []
+    for lora in (inside, outside):
+        for mode in (True, False):
+            with torch.inference_mode(mode), applied(both, [(lora, use(0.6, ramp_in=1))]) as active:
+                active.set_step(0, 2)
+                active.set_step(1, 2)
+                results.append(run(both, inputs).clone())
+    assert all(torch.equal(one, results[0]) for one in results)
+    assert identities(both) == own
+    assert torch.equal(run(both, inputs), base)
+    assert not torch.equal(results[0], base)
+
+
 def test_strength_0_is_the_base_and_touches_nothing(engine, tiny, inputs):
     both = nets(engine)
     base = run(both, inputs)
@@ -496,7 +517,7 @@ def test_a_lora_for_another_model_is_refused_with_the_reason(engine, tiny):
     fails(engine, plain | again, "changes blocks.0.self_attn.q twice")
 
 
-def test_allow_unmatched_uses_what_fits_and_says_what_was_left_out(engine, tiny, inputs):
+def test_allow_unmatched_uses_what_fits_and_says_what_was_left_out(engine, tiny, inputs, caplog):
     both = nets(engine)
     plain = STYLES["ComfyUI"](low_rank(tiny))
     foreign = {
@@ -512,8 +533,10 @@ def test_allow_unmatched_uses_what_fits_and_says_what_was_left_out(engine, tiny,
         assert active.notes == []
         wanted = run(both, inputs)
     lora = parse_lora("x/dance.safetensors", plain | extra | {"step": torch.zeros(1)})
+    caplog.set_level("INFO")
     with pytest.raises(LoraError, match="6 of 66 layers") as caught, applied(both, [(lora, use())]):
         pass
+    assert all(name in caplog.text for name in foreign), "the log names them all"
     assert "allow_unmatched" in caught.value.remedy
     for words in (
         "1 of a text encoder",
