@@ -8,7 +8,6 @@ from safetensors.torch import load_file, save_file
 
 from s2v_core.errors import ModelFileError, SettingsError
 from s2v_core.wan.checkpoints import (
-    METADATA_KEY,
     FileContents,
     inspect_file,
     load_text_encoder,
@@ -19,6 +18,7 @@ from s2v_core.wan.checkpoints import (
     vae_sizes,
 )
 from s2v_core.wan.engine import ModelFiles, load_engine
+from s2v_core.wan.sizes import METADATA_KEY
 
 
 def metadata_of(path):
