@@ -31,14 +31,13 @@ _TYPES = {
     "F8_E5M2": "float8_e5m2", "U8": "uint8", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
     "BOOL": "bool",
 }  # fmt: skip
+_ARCHIVE, _OLD_PICKLE = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9"  # how torch's files begin, since 1.6 and before
 # What else is found under a model's name, by its first bytes.
 _STRANGERS = (
     (rb"version https://git-lfs", "a Git LFS pointer, which only stands for the file", "Get it: `git lfs pull`."),
     (rb"(?i)\s*<(!doctype|html|\?xml)", "a web page", "Sign in where the file is offered, and download it again."),
     (rb'\s*\{\s*"', "a text in JSON", "Download the weights themselves."),
     (rb"GGUF", "a GGUF file", "Choose the safetensors version: GGUF's quantisation is not read here."),
-    (rb"PK\x03\x04", "a .pth file or another archive", "If it is a .pth file, give it back that suffix."),
-    (rb"\x80\x02\x8a\nl\xfc\x9cF\xf9", "an old .pth file", "Give it back the suffix .pth."),
 )  # fmt: skip
 
 
@@ -223,13 +222,7 @@ def _read_one_table(file: str) -> tuple[dict[str, TensorInfo], dict[str, str]]:
                 table[key] = TensorInfo(tuple(slice_.get_shape()), _TYPES.get(kind, kind.lower()), file)
             return table, opened.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
-        what, remedy = _stranger(file)
-        raise ModelFileError(
-            f"{file} cannot be read.",
-            expected="a complete safetensors file",
-            got=what or f"{Path(file).stat().st_size:,} bytes; {error}",
-            remedy=remedy or "The download is probably cut short or damaged: delete the file and get it again.",
-        ) from error
+        raise _damaged(file, error) from error
 
 
 def _read_one(file: str, keys: list[str], device: str) -> Iterator[tuple[str, torch.Tensor]]:
@@ -237,10 +230,25 @@ def _read_one(file: str, keys: list[str], device: str) -> Iterator[tuple[str, to
         loaded = _load_pickle(file, "cpu")
         yield from ((key, loaded.pop(key).to(device)) for key in keys)
         return
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     with safe_open(file, framework="pt", device=device) as opened:
-        yield from ((key, opened.get_tensor(key)) for key in keys)
+        for key in keys:
+            try:
+                tensor = opened.get_tensor(key)
+            except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise _damaged(file, error) from error
+            yield key, tensor
+
+
+def _damaged(file: str, error: Exception) -> ModelFileError:
+    what, remedy = _stranger(file)
+    return ModelFileError(
+        f"{file} cannot be read.",
+        expected="a complete safetensors file",
+        got=what or f"{Path(file).stat().st_size:,} bytes; {error}",
+        remedy=remedy or "The download is probably cut short or damaged: delete the file and get it again.",
+    )
 
 
 def _load_pickle(file: str, device: str) -> dict[str, torch.Tensor]:
@@ -252,13 +260,12 @@ def _load_pickle(file: str, device: str) -> dict[str, torch.Tensor]:
         # The older form, from before torch 1.6, is no archive and cannot be mapped into memory.
         found = torch.load(file, map_location=device, weights_only=True, mmap=archive)
     except Exception as error:  # the parser of a damaged pickle raises whatever it stumbles over
-        what, remedy = ("", "") if archive else _stranger(file)
+        what, remedy = _unpicklable(file, error)
         raise ModelFileError(
             f"{file} cannot be read.",
             expected="a .safetensors file, or a .pth file that holds tensors and nothing else",
-            got=what or _unpicklable(error),
-            remedy=remedy
-            or "If the file comes from a source that you trust, get its safetensors version; otherwise delete it.",
+            got=what,
+            remedy=remedy,
         ) from error
     for wrapper in ("model_state", "state_dict"):
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
@@ -278,24 +285,38 @@ def _load_pickle(file: str, device: str) -> dict[str, torch.Tensor]:
     return found
 
 
-def _unpicklable(error: Exception) -> str:
-    """The cause in one line; torch's own message goes on with advice to load the file unsafely."""
+def _unpicklable(file: str, error: Exception) -> tuple[str, str]:
+    """The cause in one line, and what to do; torch's own message goes on with advice to load the file unsafely."""
+    what, remedy = _stranger(file)
     text = str(error).strip()
-    if match := re.search(r"Unsupported (?:global|class|operand)[^\n]*?(?:GLOBAL )?([\w.]+\.[\w.]+)", text):
-        return f"a pickle that wants to run {match[1]}"
-    return text.splitlines()[0] if text else type(error).__name__
+    if what:
+        return what, remedy
+    if match := re.search(r"GLOBAL (\S+)", text):
+        return (
+            f"a pickle that asks for {match[1]}, which is no tensor; nothing was run",
+            "If the file comes from a source that you trust, get its safetensors version; otherwise delete it.",
+        )
+    if _head(file).startswith((_ARCHIVE, _OLD_PICKLE)):
+        return "a .pth file that is cut short or damaged", "Delete the file and get it again."
+    what = "a file that torch did not write" if "nsupported" in text or not text else text.splitlines()[0]
+    return what, "Get the safetensors version of the model."
 
 
 def _stranger(file: str) -> tuple[str, str]:
     """What a file is by its first bytes, and what to do; two empty texts for a file that is none of these."""
-    with Path(file).open("rb") as stream:
-        head = stream.read(64)
+    head = _head(file)
     if not head:
-        return "an empty file", "Delete it and download it again."
-    for pattern, what, remedy in _STRANGERS:
-        if re.match(pattern, head):
-            return what, remedy
-    return "", ""
+        return "an empty file", "The download failed: delete the file and get it again."
+    if head.startswith((_ARCHIVE, _OLD_PICKLE)) and Path(file).suffix not in PICKLES:
+        return "a .pth file", "Give it back the suffix .pth."
+    if re.match(rb'.{8}\{\s*"', head, re.DOTALL) and Path(file).suffix not in SAFETENSORS:
+        return "a safetensors file", "Give it back the suffix .safetensors."
+    return next(((what, remedy) for start, what, remedy in _STRANGERS if re.match(start, head)), ("", ""))
+
+
+def _head(file: str) -> bytes:
+    with Path(file).open("rb") as stream:
+        return stream.read(64)
 
 
 def _name(tensor: torch.Tensor) -> str:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 HEADS, HEAD_SIZE, LAYERS, VACE_LAYERS = 4, 12, 4, [0, 2]
-TEXT_DIM, VOCAB = 32, 512
+TEXT_DIM, VOCAB = 32, 96  # the tokenizer below has about 80 tokens
 SENTENCES = (
     "a man is dancing on a stage in a studio",
     "the woman dances ballet, full body, street light",
