@@ -99,7 +99,7 @@ class Engine:
     def identity(self, on_progress: Callable[[str, int, int], None] | None = None) -> dict[str, str]:
         """What decides pixels besides settings and inputs: sha256 of each file, type, device and versions.
 
-        Neither names nor places of files are in it, nor into how many shards a model was cut beyond their bytes.
+        Names and places of files are not in it.
         """
         from importlib.metadata import version
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 HEADS, HEAD_SIZE, LAYERS, VACE_LAYERS = 4, 12, 4, [0, 2]
@@ -29,6 +30,12 @@ class Theirs:
     transformer: torch.nn.Module
     text_encoder: torch.nn.Module
     vae: torch.nn.Module
+
+
+def metadata_of(path):
+    """The metadata of a safetensors file."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()
 
 
 def randomise(net, seed=0):

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from s2v_core.errors import ModelFileError, SettingsError
@@ -19,11 +18,7 @@ from s2v_core.wan.checkpoints import (
 )
 from s2v_core.wan.engine import ModelFiles, load_engine
 from s2v_core.wan.sizes import METADATA_KEY
-
-
-def metadata_of(path):
-    with safe_open(path, framework="pt") as file:
-        return file.metadata()
+from tests.wan.other_layouts import metadata_of
 
 
 def on_meta(kind, **sizes):

@@ -9,7 +9,7 @@ from s2v_core.wan.checkpoints import Reading, load_text_encoder, load_transforme
 from s2v_core.wan.engine import ModelFiles, load_engine
 from s2v_core.wan.fp8 import is_quantised
 from tests.wan import other_layouts
-from tests.wan.test_checkpoints import metadata_of
+from tests.wan.other_layouts import metadata_of
 
 FORMS = [
     {"form": "scale_weight"},
