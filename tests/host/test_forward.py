@@ -82,6 +82,10 @@ def write_wan(folder: Path, net: torch.nn.Module, name: str, prefix: str = "", *
     found = contents_of(Weights("x", ("x",), table), "transformer")
     tensors = {key: theirs[own].detach().contiguous() for key, own in found.names.items()}
     if options:
+        # ComfyUI 0.3 rounds all other matrices and biases to 8 bits as well, without a scale: these need no rounding.
+        for key in tensors:
+            if not any(kind in key for kind in ("norm", "modulation", "patch_embedding")):
+                tensors[key] = tensors[key].to(torch.float8_e4m3fn).float()
         tensors = other_layouts.quantise(
             tensors, names=lambda key: "blocks." in key and key.endswith(".weight") and "norm" not in key, **options
         )
