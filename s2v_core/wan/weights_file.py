@@ -215,7 +215,8 @@ def _read_one_table(file: str) -> tuple[dict[str, TensorInfo], dict[str, str]]:
 
     try:
         table = {}
-        with safe_open(file, framework="pt", device="cpu") as opened:
+        # As "numpy", because "pt" would reserve memory for all tensors.
+        with safe_open(file, framework="numpy") as opened:
             for key in opened.keys():  # noqa: SIM118
                 slice_ = opened.get_slice(key)
                 kind = slice_.get_dtype()
@@ -232,13 +233,27 @@ def _read_one(file: str, keys: list[str], device: str) -> Iterator[tuple[str, to
         return
     from safetensors import SafetensorError, safe_open
 
-    with safe_open(file, framework="pt", device=device) as opened:
+    try:
+        # It reserves memory for the whole file, which the system refuses where there is less.
+        opened = safe_open(file, framework="pt", device=device)
+    except (RuntimeError, MemoryError) as error:
+        raise _no_memory(file, error) from error
+    with opened:
         for key in keys:
             try:
                 tensor = opened.get_tensor(key)
             except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise _damaged(file, error) from error
             yield key, tensor
+
+
+def _no_memory(file: str, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"There is not enough memory to read {file}.",
+        expected=f"{Path(file).stat().st_size / 1e9:.1f} GB of main memory for it",
+        got=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
+        remedy="Close other programs, or choose the fp8 version of the model, which is half as large.",
+    )
 
 
 def _damaged(file: str, error: Exception) -> ModelFileError:
@@ -260,6 +275,8 @@ def _load_pickle(file: str, device: str) -> dict[str, torch.Tensor]:
         # The older form, from before torch 1.6, is no archive and cannot be mapped into memory.
         found = torch.load(file, map_location=device, weights_only=True, mmap=archive)
     except Exception as error:  # the parser of a damaged pickle raises whatever it stumbles over
+        if isinstance(error, MemoryError) or "Cannot allocate memory" in str(error):
+            raise _no_memory(file, error) from error
         what, remedy = _unpicklable(file, error)
         raise ModelFileError(
             f"{file} cannot be read.",

@@ -257,3 +257,26 @@ def test_reading_counts_bytes_and_stops(tmp_path):
     assert counted == [24, 24, 24]
     with pytest.raises(Interrupted):
         dict(read_tensors(table, TENSORS, should_stop=lambda: True))
+
+
+def test_a_file_larger_than_the_memory(tmp_path):
+    """Four terabytes of nothing: the table is read, and the tensors are refused with a reason."""
+    path = tmp_path / "large.safetensors"
+    count = 1 << 42
+    header = json.dumps({"x": {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}}).encode()
+    try:
+        with path.open("wb") as stream:
+            stream.write(struct.pack("<Q", len(header)) + header)
+            stream.truncate(8 + len(header) + count)
+    except OSError as error:
+        pytest.skip(f"this disk has no files with holes: {error}")
+    table = read_table((str(path),))
+    assert table.tensors["x"].shape == (count,)
+    try:
+        mapped = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
+    except RuntimeError:
+        with pytest.raises(ModelFileError, match=r"expected: 4398\.0 GB of main memory"):
+            dict(read_tensors(table, ["x"]))
+    else:
+        del mapped
+        pytest.skip("this system promises memory that it does not have")
