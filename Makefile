@@ -33,6 +33,11 @@ $(VENV)/.host: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement $(COMFY_ROOT)/requirements.txt
 	@touch $@
 
+# A peer that tests compare with. Without its dependencies: they would bring two more copies of cv2.
+$(VENV)/.peers: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --no-deps rtmlib==0.0.16
+	@touch $@
+
 # Only unpacked for its nets, never installed: it would replace numpy.
 $(WHEELS)/.mediapipe: | $(VENV)/.installed
 	@mkdir -p $(WHEELS)
@@ -47,7 +52,7 @@ $(S2V_CACHE)/.blazepose: $(WHEELS)/.mediapipe
 demo: $(VENV)/.installed $(S2V_CACHE)/.blazepose
 	$(BIN)/s2v demo --out demo
 
-test: $(VENV)/.installed $(HOST) $(WHEELS)/.mediapipe lint
+test: $(VENV)/.installed $(VENV)/.peers $(HOST) $(WHEELS)/.mediapipe lint
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed

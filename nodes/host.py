@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -46,6 +46,12 @@ def widget(option: Option, **extra: Any) -> Any:
         tooltip=option.help,
         **extra,
     )
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ``SettingsError`` for a value that a combo does not offer: host 0.3.64 does not check it."""
+    if value not in (known := list(choices)):
+        raise SettingsError(f"There is no {name} {value!r}.", expected=f"one of {', '.join(known)}", got=value)
 
 
 # Pictures
@@ -108,14 +114,14 @@ def to_video(image: Any, fps: Fraction) -> Any:
 # Files
 
 
-def input_videos() -> list[str]:
-    """The videos in the host's input folder and below it, as paths relative to it."""
+def input_files(suffixes: tuple[str, ...]) -> list[str]:
+    """The files of these kinds in the host's input folder and below it, as paths relative to it."""
     files, _ = folder_paths.recursive_search(folder_paths.get_input_directory(), excluded_dir_names=[".git"])
-    return sorted(file.replace(os.sep, "/") for file in files if file.lower().endswith(VIDEO_SUFFIXES))
+    return sorted(file.replace(os.sep, "/") for file in files if file.lower().endswith(suffixes))
 
 
-def input_file(name: str) -> Path:
-    """The file that a combo over the input folder names (the host's ``name [output]`` form too).
+def input_file(name: str, what: str = "video") -> Path:
+    """The file (``what`` it is, for errors) that a combo over the input folder names, also as ``name [output]``.
 
     The check is on the written path: a link that somebody put into the input folder may lead outside, as in the host.
     Raises ``VideoError`` when there is no such file, ``SettingsError`` when the name leaves the folder.
@@ -127,15 +133,15 @@ def input_file(name: str) -> Path:
     if folder not in path.parents:
         raise SettingsError(
             f"The file {name!r} leaves its folder.",
-            expected=f"a video inside {folder}",
+            expected=f"a {what} inside {folder}",
             got=str(path),
-            remedy="Put the video into ComfyUI's input folder and choose it there.",
+            remedy=f"Put the {what} into ComfyUI's input folder and choose it there.",
         )
     if not path.is_file():
         raise VideoError(
             f"There is no file {name!r}.",
-            expected=f"a video inside {folder}",
-            remedy="Put the video into ComfyUI's input folder, press R in the browser and choose it.",
+            expected=f"a {what} inside {folder}",
+            remedy=f"Put the {what} into ComfyUI's input folder, press R in the browser and choose it.",
         )
     return path
 
@@ -190,11 +196,15 @@ def tokenizer_folder(name: str) -> Path:
     )
 
 
-def add_model_folder() -> None:
-    """Let the core look for its small nets in the host's models/skeleton2video too."""
+def add_model_folders() -> None:
+    """Let the core look for its nets in the host's models/skeleton2video, and where other packs keep the same files."""
     from ..s2v_core import models
 
     models.add_model_folder(Path(folder_paths.models_dir) / OUTPUT_NAME)
+    for root in map(Path, folder_paths.get_folder_paths("custom_nodes")):
+        # The pack's folder is called comfyui_controlnet_aux, or as an archive of it was unpacked.
+        for folder in sorted(root.glob("*controlnet_aux*/ckpts")):
+            models.add_model_folder(folder)
 
 
 def output_folder(name: str) -> Path:
@@ -206,6 +216,16 @@ def output_folder(name: str) -> Path:
             f"{name!r} is not a name for a folder.", expected="a name such as guidance_sweep", remedy="Give a name."
         )
     return folder
+
+
+def file_stem(name: str) -> str:
+    """A person's name for a file. Raises ``SettingsError`` when it is a path or nothing."""
+    stem = name.strip()
+    if not stem or stem != Path(stem).name or stem.startswith("."):
+        raise SettingsError(
+            f"{name!r} is not a name for a file.", expected="a name such as my_dance, without folders", got=name
+        )
+    return stem
 
 
 def free_path(folder: Path, stem: str, suffix: str) -> Path:

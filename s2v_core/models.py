@@ -1,7 +1,8 @@
 """The model files that the project knows: what they are, where they lie, and how to put them there.
 
-Nothing here downloads anything. ``S2V_MODELS`` (folders, separated as in PATH) and folders named by a host are looked
-through first, then ``models`` in the cache folder.
+Nothing here downloads anything (``get_models`` does, when it is asked to). ``S2V_MODELS`` (folders, separated as in
+PATH) and folders named by a host are looked through first, then ``models`` in the cache folder, then the places where
+other programs keep the same files.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ModelFileError, SettingsError
-from .files import atomic_path, cache_dir, sha256_file, write_text_atomic
+from .files import atomic_path, cache_dir, remembered_sha256, sha256_file, write_text_atomic
 
 Shape = tuple[int, ...]
 
@@ -24,7 +25,7 @@ _GET_BLAZEPOSE = (
     "--platform manylinux2014_x86_64 -d . && s2v models get blazepose "
     "--from mediapipe-0.10.14-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
 )
-_GET_DWPOSE = "Put the file of huggingface.co/yzd-v/DWPose into one of these folders."
+_GET_DWPOSE = "s2v models get dwpose"
 _MEDIAPIPE = "the wheel of mediapipe 0.10.14 on PyPI (it is only unpacked, never installed)"
 _LARGEST_NET = 64 << 20  # bytes; Google's heaviest pose net has 27 MB
 
@@ -36,6 +37,7 @@ class ModelFile:
     ``size`` in bytes, ``sha256`` in hex. ``used_by`` is the stage that loads it, "" when this version does not use it.
     ``source`` says where it is published, ``get`` is the command that puts it in place. ``members`` are its names in
     the archives that hold it; ``inputs`` and ``outputs`` are the shapes of its tensors (outputs in any order).
+    ``repository`` is the one on huggingface.co that publishes the file, "" when there is none.
     """
 
     name: str
@@ -49,6 +51,7 @@ class ModelFile:
     members: tuple[str, ...] = ()
     inputs: tuple[Shape, ...] = ()
     outputs: tuple[Shape, ...] = ()
+    repository: str = ""
 
 
 def _mediapipe(name: str, folder: str, file: str, size: int, sha256: str, used_by: str = "", task: str = "",
@@ -59,8 +62,11 @@ def _mediapipe(name: str, folder: str, file: str, size: int, sha256: str, used_b
 
 
 def _dwpose(name: str, file: str, size: int, sha256: str) -> ModelFile:
-    source = f"huggingface.co/yzd-v/DWPose, {file}"
-    return ModelFile(name, file, size, sha256, "Apache-2.0", "", source, _GET_DWPOSE)
+    repository = "yzd-v/DWPose"
+    source = f"huggingface.co/{repository}, {file}"
+    return ModelFile(
+        name, file, size, sha256, "Apache-2.0", "pose (dwpose)", source, _GET_DWPOSE, repository=repository
+    )
 
 
 BLAZEPOSE_DETECTION = _mediapipe(
@@ -76,6 +82,16 @@ BLAZEPOSE_LANDMARKS = _mediapipe(
 )  # fmt: skip
 BLAZEPOSE = (BLAZEPOSE_DETECTION, BLAZEPOSE_LANDMARKS)
 
+DWPOSE_DETECTOR = _dwpose(
+    "dwpose-detector", "yolox_l.onnx", 216_746_733,
+    "7860ae79de6c89a3c1eb72ae9a2756c0ccfbe04b7791bb5880afabd97855a411",
+)  # fmt: skip
+DWPOSE_POSE = _dwpose(
+    "dwpose-pose", "dw-ll_ucoco_384.onnx", 134_399_116,
+    "724f4ff2439ed61afb86fb8a1951ec39c6220682803b4a8bd4f598cd913b1843",
+)  # fmt: skip
+DWPOSE = (DWPOSE_DETECTOR, DWPOSE_POSE)
+
 # sha256 and sizes of the mediapipe files: computed from the wheel. Of DWPose's files: as published with them.
 MODEL_FILES: tuple[ModelFile, ...] = (
     *BLAZEPOSE,
@@ -85,11 +101,10 @@ MODEL_FILES: tuple[ModelFile, ...] = (
                "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3"),
     _mediapipe("mediapipe-face", "face_landmark", "face_landmark.tflite", 1_242_398,
                "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"),
-    _dwpose("dwpose-detector", "yolox_l.onnx", 216_746_733,
-            "7860ae79de6c89a3c1eb72ae9a2756c0ccfbe04b7791bb5880afabd97855a411"),
-    _dwpose("dwpose-pose", "dw-ll_ucoco_384.onnx", 134_399_116,
-            "724f4ff2439ed61afb86fb8a1951ec39c6220682803b4a8bd4f598cd913b1843"),
+    *DWPOSE,
 )  # fmt: skip
+
+_VACE_ANNOTATORS = ("VACE-Annotators/pose", "pose")  # ali-vilab/VACE-Annotators, whole or its inside
 
 _host_folders: list[Path] = []
 _verified: set[tuple[str, int, int, str]] = set()
@@ -113,15 +128,32 @@ def add_model_folder(path: str | os.PathLike[str]) -> None:
 
 
 def model_folders() -> list[Path]:
-    """The folders that are looked through, in this order; some may not exist. New files go into the first."""
+    """The folders of this project that are looked through, in this order; some may not exist. New files go first."""
     chosen = [Path(part).expanduser() for part in os.environ.get("S2V_MODELS", "").split(os.pathsep) if part.strip()]
     return list(dict.fromkeys([*chosen, *_host_folders, cache_dir() / "models"]))
 
 
 def find_model(name: str) -> Path | None:
-    """Where the file of this name lies, or None. Its contents are not looked at. SettingsError for an unknown name."""
-    file = model_entry(name).file
-    return next((folder / file for folder in model_folders() if (folder / file).is_file()), None)
+    """Where the file of this name lies, or None. Its contents are not looked at. SettingsError for an unknown name.
+
+    Besides ``model_folders``, the places where other programs put a published file: comfyui_controlnet_aux's folder
+    (``AUX_ANNOTATOR_CKPTS_PATH``, or a folder that a host named), VACE's annotators, and Hugging Face's cache.
+    """
+    entry = model_entry(name)
+    places = [folder / entry.file for folder in model_folders()]
+    if entry.repository:
+        roots = [*model_folders(), *([Path(aux)] if (aux := os.environ.get("AUX_ANNOTATOR_CKPTS_PATH")) else [])]
+        places += [root / part / entry.file for root in roots for part in (entry.repository, *_VACE_ANNOTATORS)]
+        snapshots = _hugging_face_cache() / f"models--{entry.repository.replace('/', '--')}" / "snapshots"
+        places += sorted(snapshots.glob(f"*/{entry.file}"))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _hugging_face_cache() -> Path:
+    if chosen := os.environ.get("HF_HUB_CACHE"):
+        return Path(chosen)
+    home = os.environ.get("HF_HOME")
+    return (Path(home) if home else Path.home() / ".cache" / "huggingface") / "hub"
 
 
 def require_model(name: str) -> Path:
@@ -142,6 +174,17 @@ def require_model(name: str) -> Path:
     return path
 
 
+def model_sha256(name: str) -> str:
+    """The sha256 that the file of this name must have here: the table's, or that of a version that was accepted."""
+    path = find_model(name)
+    return (_accepted_sha256(path) if path else None) or model_entry(name).sha256
+
+
+def write_accepted(path: Path) -> None:
+    """Note beside a file that its present contents are accepted, though they are not the table's."""
+    write_text_atomic(_note_path(path), f"{sha256_file(path)}\n")
+
+
 def verify_model(path: Path, entry: ModelFile, on_progress: Callable[[int], None] | None = None) -> None:
     """Compare a file with its entry: first the size, then the sha256. Raises ModelFileError when they differ.
 
@@ -156,7 +199,8 @@ def verify_model(path: Path, entry: ModelFile, on_progress: Callable[[int], None
     key = (str(path), stat.st_size, stat.st_mtime_ns, wanted)
     if key in _verified:
         return
-    digest = sha256_file(path, on_progress)
+    # Hashing large files takes a second each time: a program that has seen this one tells the next.
+    digest = remembered_sha256(path) if stat.st_size > _LARGEST_NET else sha256_file(path, on_progress)
     if digest != wanted:
         raise _damaged(path, entry, f"sha256 {wanted}", f"sha256 {digest}")
     _verified.add(key)

@@ -76,6 +76,10 @@ class Show:
         """Frames whose pose is found."""
         self._set("pose", done, total)
 
+    def bytes(self, file: str, done: int, total: int) -> None:
+        """Bytes of a download, shown as MB."""
+        self._set(f"{file} (MB)", done // 1_000_000, max(1, total // 1_000_000))
+
     def step(self, step: Any) -> None:
         """A step of a single rendering."""
         self._set("steps", step.index + 1, step.total)

@@ -71,7 +71,8 @@ def test_the_table_is_in_order() -> None:
     for names in ([entry.name for entry in MODEL_FILES], [entry.file for entry in MODEL_FILES]):
         assert len(set(names)) == len(names)
     assert all(len(bytes.fromhex(entry.sha256)) == 32 and entry.licence and entry.source for entry in MODEL_FILES)
-    assert [entry.name for entry in MODEL_FILES if entry.used_by] == ["blazepose-detection", "blazepose-landmarks"]
+    used = [entry.name for entry in MODEL_FILES if entry.used_by]
+    assert used == ["blazepose-detection", "blazepose-landmarks", "dwpose-detector", "dwpose-pose"]
     assert model_entry("yolox_l.onnx").name == "dwpose-detector"
     with pytest.raises(SettingsError, match="no model file named 'yolo'"):
         model_entry("yolo")
@@ -266,3 +267,27 @@ def test_broken_archives_are_one_kind_of_error(tmp_path_factory: pytest.TempPath
     with pytest.raises(ModelFileError):
         install_blazepose(archive, folder / "out")
     assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "place"),
+    [
+        ("S2V_MODELS", ""),
+        ("S2V_MODELS", "yzd-v/DWPose"),
+        ("S2V_MODELS", "VACE-Annotators/pose"),
+        ("S2V_MODELS", "pose"),
+        ("AUX_ANNOTATOR_CKPTS_PATH", "yzd-v/DWPose"),
+        ("HF_HUB_CACHE", "models--yzd-v--DWPose/snapshots/1a2b"),
+    ],
+)
+def test_files_of_other_programs_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, place: str
+) -> None:
+    for name in ("S2V_MODELS", "AUX_ANNOTATOR_CKPTS_PATH", "HF_HUB_CACHE", "S2V_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / f"no {name}"))
+    assert find_model("dwpose-detector") is None
+    monkeypatch.setenv(variable, str(tmp_path / "there"))
+    file = tmp_path / "there" / place / "yolox_l.onnx"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"1")
+    assert find_model("dwpose-detector") == file

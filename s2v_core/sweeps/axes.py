@@ -16,7 +16,9 @@ from typing import Any
 
 from ..errors import SettingsError
 from ..prompts.prompt import Prompt
-from ..wan.settings import LoraUse, SampleSettings, check, option
+from ..wan.presets import find_preset
+from ..wan.scales import say_number
+from ..wan.settings import ADVANCED, LoraUse, SampleSettings, check, option
 
 Base = tuple[Prompt, SampleSettings]
 _LABEL_WIDTH = 80
@@ -163,10 +165,11 @@ def apply_axes(base: Base, chosen: Mapping[str, tuple[Any, str]]) -> Base:
     return base
 
 
-def say_number(value: float) -> str:
-    """A number as people write it: 3, 2.5, 0.05."""
-    text = repr(value)
-    return text[:-2] if text.endswith(".0") else text
+def say_value(value: Any) -> str:
+    """The value of a setting as people write it: 2.5, on, unipc."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return (value or "none") if isinstance(value, str) else say_number(value)
 
 
 def _setting(name: str, title: str = "") -> AxisKind:
@@ -175,7 +178,21 @@ def _setting(name: str, title: str = "") -> AxisKind:
     def apply(base: Base, value: Any, label: str) -> Base:
         return base[0], replace(base[1], **{name: value})
 
-    return AxisKind(title or name, partial(check, entry), apply, say_number)
+    return AxisKind(title or name.replace("_", " "), partial(check, entry), apply, say_value)
+
+
+def _preset() -> AxisKind:
+    """Sets of settings with their negative prompt; they come before all other axes, which may change them again."""
+
+    def accept(value: Any) -> str:
+        return find_preset(value).name
+
+    def apply(base: Base, value: str, label: str) -> Base:
+        preset = find_preset(value)
+        prompt = base[0] if preset.negative is None else replace(base[0], negative=preset.negative)
+        return prompt, preset.on(base[1])
+
+    return AxisKind("preset", accept, apply, str)
 
 
 def _lora_strength() -> AxisKind:
@@ -234,9 +251,10 @@ def _say_prompt(value: Prompt | str) -> str:
     return textwrap.shorten(value.text if isinstance(value, Prompt) else value, _LABEL_WIDTH, placeholder="…")
 
 
-# The order is the order of application: a LoRA file is put in before its strength.
+# The order is the order of application: a preset is put in before what it sets, a LoRA file before its strength.
 AXES: Mapping[str, AxisKind] = MappingProxyType(
     {
+        "preset": _preset(),
         "guidance": _setting("guidance"),
         "steps": _setting("steps"),
         "shift": _setting("shift"),
@@ -245,6 +263,8 @@ AXES: Mapping[str, AxisKind] = MappingProxyType(
         "prompt": AxisKind("prompt", _accept_prompt, _apply_prompt, _say_prompt),
         "lora": AxisKind("LoRA file", _accept_lora, _apply_lora, _say_lora),
         "lora_strength": _lora_strength(),
+        "solver": _setting("solver"),
+        **{name: _setting(name, {"reference_strength": "reference"}.get(name, "")) for name in ADVANCED},
     }
 )
 

@@ -10,13 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import SettingsError
-from .text import Font, get_font, line_height, missing_characters, width_of, wrap
+from ..video.text import DIM, GROUND, TEXT, TILE, Font, get_font, line_height, missing_characters, width_of, wrap
 
-# A calm dark ground: the pictures are the brightest thing on the page.
-GROUND = (21, 23, 28)
-TILE = (32, 35, 42)
-TEXT = (226, 229, 235)
-DIM = (146, 153, 167)
 FAILED_GROUND, FAILED_EDGE, FAILED_TEXT = (46, 29, 33), (120, 58, 66), (255, 150, 150)
 
 SMALLEST_TILE = 160

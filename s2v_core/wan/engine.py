@@ -14,7 +14,7 @@ from ..errors import ModelFileError, SettingsError
 from ..files import remembered_sha256
 from .checkpoints import Reading, load_text_encoder, load_transformer, load_vae
 from .contents import weights_sha256, weights_size
-from .lora import Lora, load_lora
+from .lora_file import Lora, load_lora, lora_stamp
 from .preview import fit_colours
 from .text import encode_text, find_tokenizer, load_tokenizer, tokenizer_files
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
+_LORA_MEMORY = 4 << 30
 _SMALL = 1 << 30  # below this a float32 copy of the weights fits any machine
 
 
@@ -60,7 +61,7 @@ class Engine:
     device: str
     dtype: torch.dtype
     offload: bool = False
-    _loras: dict[tuple[str, int, int], Lora] = field(default_factory=dict, repr=False)
+    _loras: dict[str, tuple[tuple[int, ...], Lora]] = field(default_factory=dict, repr=False)
     _texts: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
     _colours: torch.Tensor | None = field(default=None, repr=False)
 
@@ -80,14 +81,19 @@ class Engine:
         return self._texts[text]
 
     def lora(self, path: str) -> Lora:
-        """``load_lora``, remembered until the file changes."""
+        """``load_lora``, remembered until the file changes; beyond 4 GiB in all the ones used longest ago are dropped.
+
+        The strength, scope and steps of a use are not part of it: changing them never reads the file again.
+        """
         if not Path(path).is_file():
             return load_lora(path)  # raises, with the reason
-        stat = Path(path).stat()
-        key = (path, stat.st_size, stat.st_mtime_ns)
-        if key not in self._loras:
-            self._loras[key] = load_lora(path)
-        return self._loras[key]
+        stamp = lora_stamp(path)
+        known = self._loras.pop(path, None)
+        entry = known if known and known[0] == stamp else (stamp, load_lora(path))
+        self._loras[path] = entry  # at the end: the order is that of the last use
+        while len(self._loras) > 1 and sum(lora.size for _, lora in self._loras.values()) > _LORA_MEMORY:
+            self._loras.pop(next(iter(self._loras)))
+        return entry[1]
 
     def preview_colours(self) -> torch.Tensor:
         """``fit_colours`` of this VAE, computed once, wherever the VAE is: no other part has to make room for it."""

@@ -18,7 +18,20 @@ SETTINGS = ["steps", "guidance", "shift", "seed", "width", "height", "frames", "
 SETTINGS += ["precision", "tiling"]
 WIDGETS = {
     "Skeleton2Video_LoadAistClip": ["video", "fps", "frames", "width", "height", "fit", "start", "short"],
-    "Skeleton2Video_ExtractPose": ["fps", "backend", "palette", "layers"],
+    "Skeleton2Video_ExtractPose": [
+        *("fps", "backend", "palette", "layers"),
+        *("detect_every", "max_people", "provider"),
+    ],
+    "Skeleton2Video_EditPose": ["person", "person_number", "guard", "max_gap_ms", "smooth_ms"],
+    "Skeleton2Video_RetargetPose": [
+        *("backend", "place", "size", "stay_inside", "plant_feet", "sides", "head", "hands", "person", "others"),
+        *("quantile", "plausible"),
+    ],
+    "Skeleton2Video_DrawPose": ["palette", "layers", "width", "height"],
+    "Skeleton2Video_LoadPose": ["file", "fps", "width", "height", "camera", "start", "frames"],
+    "Skeleton2Video_SavePose": ["name", "format"],
+    "Skeleton2Video_KeypointsToPose": ["fps"],
+    "Skeleton2Video_PoseToKeypoints": [],
     "Skeleton2Video_BuildDancePrompt": ["subject", "variant", "setting", "style", "negative"],
     "Skeleton2Video_LoadWanVace": ["diffusion_model", "vae", "text_encoder", "dtype", "device", "tokenizer"],
     "Skeleton2Video_WanVaceLora": ["lora", "strength"],
@@ -29,7 +42,14 @@ WIDGETS = {
 }
 OUTPUTS = {
     "Skeleton2Video_LoadAistClip": ["frames", "video", "clip name", "fps", "facts"],
-    "Skeleton2Video_ExtractPose": ["pose", "control video", "report"],
+    "Skeleton2Video_ExtractPose": ["pose", "control video", "report", "keypoints"],
+    "Skeleton2Video_EditPose": ["pose", "report"],
+    "Skeleton2Video_RetargetPose": ["pose", "before and after", "report"],
+    "Skeleton2Video_DrawPose": ["control video", "fps"],
+    "Skeleton2Video_LoadPose": ["pose", "report"],
+    "Skeleton2Video_SavePose": ["path"],
+    "Skeleton2Video_KeypointsToPose": ["pose"],
+    "Skeleton2Video_PoseToKeypoints": ["keypoints"],
     "Skeleton2Video_BuildDancePrompt": ["prompt", "text", "negative"],
     "Skeleton2Video_LoadWanVace": ["model"],
     "Skeleton2Video_WanVaceLora": ["LoRAs"],
@@ -56,6 +76,7 @@ spec.loader.exec_module(pack)
 nodes = asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())
 new = {name.split(".")[0] for name in set(sys.modules) - before}
 host = sys.modules["my pack-1_x_0.nodes.host"]
+named = {node.define_schema().node_id.removeprefix("Skeleton2Video_"): node for node in nodes}.__getitem__
 """
 
 
@@ -114,7 +135,7 @@ def test_forms_say_what_the_settings_say(in_host: Any) -> None:
 
     forms = in_host(
         """
-fields = nodes[5].INPUT_TYPES()["required"]
+fields = named("WanVaceSampler").INPUT_TYPES()["required"]
 print(json.dumps({name: spec[1] for name, spec in fields.items()}))
 """
     )
@@ -130,7 +151,7 @@ print(json.dumps({name: spec[1] for name, spec in fields.items()}))
 def test_a_sweep_never_draws_a_new_seed_by_itself(in_host: Any) -> None:
     said = in_host(
         """
-seeds = [node.INPUT_TYPES()["required"]["seed"][1] for node in (nodes[5], nodes[7])]
+seeds = [node.INPUT_TYPES()["required"]["seed"][1] for node in map(named, ("WanVaceSampler", "RunSweep"))]
 print(json.dumps([seed["control_after_generate"] for seed in seeds]))
 """
     )

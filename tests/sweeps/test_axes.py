@@ -24,6 +24,11 @@ SETTINGS = SampleSettings(steps=4, loras=(LoraUse("a.safetensors", 1.0), LoraUse
         ("lora_strength", [-1, 0.5], ("LoRA -1", "LoRA 0.5")),
         ("prompt", [Prompt("x", variant="identity"), "a  man"], ("prompt: identity", "prompt: a man")),
         ("lora", ["none", "some/dance v2.safetensors"], ("LoRA file: none", "LoRA file: dance v2")),
+        ("reference_strength", [0.5], ("reference 0.5",)),
+        ("solver", ["unipc"], ("solver unipc",)),
+        ("cfg_zero", [False, True], ("cfg zero off", "cfg zero on")),
+        ("guidance_schedule", [[6, 6, 4], ""], ("guidance schedule 6x2, 4", "guidance schedule none")),
+        ("preset", ["official"], ("preset official",)),
     ],
 )
 def test_labels(name, values, labels):
@@ -54,6 +59,10 @@ def test_long_prompts_that_begin_alike_keep_labels_apart():
         ("prompt", ["  "], "empty"),
         ("prompt", [Prompt("a", variant="x"), Prompt("a", variant="y")], "same value twice"),
         ("lora", [""], "LoRA file"),
+        ("solver", ["heun"], "euler, unipc, dpm++"),
+        ("cfg_zero", ["maybe"], "true or false"),
+        ("guidance_schedule", ["5", "5x9"], "same value twice"),
+        ("preset", ["kijai"], "official, diffsynth, comfyui"),
     ],
 )
 def test_refused(name, values, said):
@@ -118,6 +127,14 @@ def test_sweeps_that_make_no_sense():
         ("seed", str(2**63 - 1), (2**63 - 1,)),
         ("prompt", "a man, dancing\n\n  a cat: tall ", ("a man, dancing", "a cat: tall")),
         ("lora", "none\nmy loras/a.safetensors", ("none", "my loras/a.safetensors")),
+        ("solver", "euler, unipc dpm++", ("euler", "unipc", "dpm++")),
+        ("preset", "official;comfyui", ("official", "comfyui")),
+        ("mask_edge", "soft hard", ("soft", "hard")),
+        ("cfg_zero", "off, ON", (False, True)),
+        ("guidance_schedule", "6, 6, 4\n6x10, 1", ("6x2, 4", "6x10, 1")),
+        ("reference_strength", "0..1 step 0.5", (0, 0.5, 1)),
+        ("denoise", "0.4, 1", (0.4, 1)),
+        ("guidance_to", "2, 4, 200", (2, 4, 200)),
     ],
 )
 def test_typed_values(name, text, values):

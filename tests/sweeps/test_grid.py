@@ -16,11 +16,12 @@ from PIL import Image
 
 from s2v_core.errors import Interrupted, SettingsError
 from s2v_core.prompts.prompt import Prompt
-from s2v_core.sweeps import layout, text
+from s2v_core.sweeps import layout
 from s2v_core.sweeps.axes import Sweep, make_axis
 from s2v_core.sweeps.grid import contact_sheet, fit_tile, grid_clip, pages, write_contact_sheet, write_grid
 from s2v_core.sweeps.layout import FAILED_GROUND, GROUND, Header, Page, lay_out, tile_size
 from s2v_core.sweeps.run import SweepResult, run_sweep, stored_result
+from s2v_core.video import text
 from s2v_core.video.clip import Clip
 from s2v_core.video.read import read_clip
 
@@ -321,7 +322,7 @@ def test_drawing_imports_no_matplotlib_and_the_light_files_no_pictures():
     code = (
         "import sys; import s2v_core.sweeps.axes, s2v_core.sweeps.parse, s2v_core.sweeps.plan; "
         "assert not {'numpy', 'PIL', 'pydantic', 'av'} & set(sys.modules); "
-        "from s2v_core.sweeps.text import get_font, missing_characters; get_font(12); missing_characters('x'); "
+        "from s2v_core.video.text import get_font, missing_characters; get_font(12); missing_characters('x'); "
         "import s2v_core.sweeps.grid, s2v_core.sweeps.run, s2v_core.sweeps.load; "
         "assert not {'torch', 'av', 'cv2', 'matplotlib'} & set(sys.modules)"
     )

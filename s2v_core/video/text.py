@@ -1,4 +1,4 @@
-"""Text on pictures: a real font, measured and wrapped, never clipped."""
+"""Text on pictures: a real font, measured and wrapped, never clipped, and the colours of pages that hold it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 ELLIPSIS = "…"
+# A calm dark ground: the pictures are the brightest thing on the page.
+GROUND = (21, 23, 28)
+TILE = (32, 35, 42)
+TEXT = (226, 229, 235)
+DIM = (146, 153, 167)
 # Control characters, half surrogates, line and paragraph separators.
 _SHAPELESS = ("Cc", "Cs", "Zl", "Zp")
 

@@ -1,0 +1,134 @@
+"""The command line, ``s2v``. Every command that prints a result takes ``--json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .console import Device, Dtype, Json, Out, command, progress
+from .models import models_app
+from .pose import pose
+from .wan import sample
+
+app = typer.Typer(
+    name="s2v",
+    help="Skeleton2Video: a dance clip in, a measured sweep of generated videos out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(models_app, name="models")
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(out: Out = Path("demo"), as_json: Json = False) -> None:
+    """The whole way once: a real dancer's pose, a prompt, and a labelled sweep with a tiny random-weight model."""
+    with command(as_json) as done:
+        import time
+
+        from ..demo import run_demo
+
+        start = time.monotonic()
+        with progress() as show:
+            result = run_demo(out, on_pose=show.pose, on_event=show.event, say=show.say)
+        done(
+            {**result, "seconds": round(time.monotonic() - start, 1)},
+            note="The model has random weights: its pictures are noise. What is real is the dancer's pose, the files' "
+            "way through loader, sampler and store, and the grid.",
+        )
+
+
+app.command()(pose)
+
+
+@app.command()
+def prompt(
+    clip: Annotated[str, typer.Argument(help="A clip, or only an AIST name; '-' for no facts.")],
+    subject: Annotated[str, typer.Option(help="Who is seen, for example 'a man with black hair'.")] = "",
+    setting: Annotated[str, typer.Option(help="Where, for example 'a small dance studio'.")] = "",
+    negative: Annotated[str | None, typer.Option(help="The negative prompt; a default of its own if left out.")] = None,
+    variant: Annotated[str, typer.Option(help="detailed, lighting or identity.")] = "detailed",
+    as_json: Json = False,
+) -> None:
+    """Build the prompt of a clip from the facts in its file name and a description of the person."""
+    with command(as_json) as done:
+        from ..aist.names import ClipName, find_name
+        from ..prompts.template import DEFAULT_SUBJECT, build_prompt
+
+        name: ClipName | None = None
+        if clip != "-":
+            name = find_name(clip) if Path(clip).exists() else ClipName.parse(clip)
+        built = build_prompt(name, subject or DEFAULT_SUBJECT, setting=setting, negative=negative, variant=variant)
+        done(
+            {
+                "text": built.text,
+                "negative": built.negative,
+                "variant": built.variant,
+                "name": str(name) if name else None,
+                "facts": list(built.facts),
+                "origins": [list(pair) for pair in built.origins],
+                "warnings": list(name.warnings) if name else [],
+            }
+        )
+
+
+app.command()(sample)
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="A sweep file (YAML).")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Instead of the file's `out`.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    as_json: Json = False,
+) -> None:
+    """Render the cells of a sweep that are not stored yet, and write the grid and the contact sheet."""
+    with command(as_json) as done:
+        from ..recipe import run_sweep_file
+        from ..sweeps.load import load_sweep
+
+        with progress() as show:
+            result, written = run_sweep_file(
+                load_sweep(file), out=out, device=device, dtype=dtype, on_pose=show.pose, on_event=show.event
+            )
+        done(
+            {
+                **written,
+                "cells named": len(result.cells),
+                "computed": len(result.computed),
+                "reused": len(result.reused),
+                "failed": result.failed,
+                "seconds": round(result.seconds, 1),
+            },
+            failed=bool(result.failed),
+        )
+
+
+@app.command()
+def doctor(
+    folder: Annotated[
+        list[Path] | None, typer.Option(help="Also look for model files here (ComfyUI's models).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What is installed, which model files are found, what will compute, and what is missing."""
+    with command(as_json) as done:
+        from ..doctor import examine
+
+        done(examine(folder))
+
+
+def main() -> None:
+    """The entry point of ``s2v``."""
+    app()

@@ -1,0 +1,103 @@
+"""What the commands share: options, the running of a command's body, and progress."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import Interrupted, S2VError
+from ..wan.settings import SampleSettings, option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
+Size = Annotated[str, typer.Option(help="Width x height in pixels, for example 832x480; the clip's own by default.")]
+Start = Annotated[float, typer.Option(min=0, help="Seconds into the clip.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps...")]
+Dtype = Annotated[str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.")]
+
+
+def setting(name: str, kind: type = SampleSettings, flag: str = "") -> Any:
+    """A command line option for a field of a settings class: its help, range and choices come from there.
+
+    ``flag``: its name on the command line, that of the field when empty.
+    """
+    entry = option(kind, name)
+    text = entry.help + (f" One of {', '.join(entry.choices)}." if entry.choices else "")
+    numbers: dict[str, Any] = (
+        {} if entry.choices or isinstance(entry.default, bool) else {"min": entry.minimum, "max": entry.maximum}
+    )
+    return typer.Option(*((flag,) if flag else ()), help=text, **numbers)
+
+
+@contextlib.contextmanager
+def command(as_json: bool) -> Iterator[Any]:
+    """Run a command's body: its result goes to stdout at the end, everything else to stderr, errors to exit code 1."""
+    from ..report import print_json, print_result
+
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
+    outcome: dict[str, Any] = {}
+
+    def done(result: dict[str, Any], *, note: str = "", failed: bool = False) -> None:
+        outcome.update(result=result, note=note, failed=failed)
+
+    stdout = sys.stdout
+    try:
+        # Libraries that print on the way must not get between a program and its JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            yield done
+    except S2VError as error:
+        if as_json:
+            print_json({"error": error.to_dict()}, stdout)
+        else:
+            typer.secho(str(error), fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None
+    except (Interrupted, KeyboardInterrupt) as error:
+        said = str(error) or "Stopped. What was finished is kept."
+        if as_json:
+            print_json({"error": {"kind": "Interrupted", "problem": said}}, stdout)
+        else:
+            typer.secho(said, fg=typer.colors.YELLOW, err=True)
+        raise typer.Exit(130) from None
+    if outcome:
+        result = json.loads(json.dumps(outcome["result"], default=str))
+        if as_json:
+            print_json(result, stdout)
+        else:
+            print_result(result, outcome["note"])
+        if outcome["failed"]:
+            raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Any]:
+    """Progress bars on stderr: a ``report.Show``."""
+    from ..report import Show
+
+    with Show(_console()) as show:
+        yield show
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    typer.echo(text, err=True)
+
+
+def agreed(question: str) -> bool:
+    """Whether the person at the keyboard says yes. Nobody there means no."""
+    return sys.stdin is not None and sys.stdin.isatty() and typer.confirm(question, err=True)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
