@@ -54,9 +54,18 @@ def find_net(keys: Collection[str], net: str) -> Found | None:
             parts = tuple(part for part, mark in layout.marks.items() if prefix + mark in keys)
             if parts:
                 own = {key.removeprefix(prefix): key for key in keys if key.startswith(prefix)}
-                renamed = ((layout.rename(key, own.keys()), whole) for key, whole in own.items())
-                return Found(layout, prefix, parts, {key: whole for key, whole in renamed if key is not None})
+                return Found(layout, prefix, parts, _renamed(layout, own))
     return None
+
+
+def _renamed(layout: Layout, own: Mapping[str, str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for key, whole in own.items():
+        name = layout.rename(key, own.keys())
+        if name is not None:
+            # A second tensor for one place keeps its own name, and is then found to have no place.
+            names[whole if name in names else name] = whole
+    return names
 
 
 def _same(key: str, keys: Collection[str]) -> str | None:
@@ -64,7 +73,7 @@ def _same(key: str, keys: Collection[str]) -> str | None:
 
 
 def _replaced(key: str, rules: Iterable[tuple[re.Pattern[str], str]]) -> str:
-    """``key`` by the first rule that fits; each rule is for whole keys, or for all up to the last name."""
+    """``key`` by the first rule that fits the whole of it."""
     for pattern, new in rules:
         if match := pattern.fullmatch(key):
             return match.expand(new)
@@ -75,37 +84,50 @@ def _rules(table: Mapping[str, str]) -> tuple[tuple[re.Pattern[str], str], ...]:
     return tuple((re.compile(old), new) for old, new in table.items())
 
 
-# diffusers.WanVACETransformer3DModel. Its norm2 is Wan's norm3: the norm in front of the cross attention. The other two
-# norms of a block have no weights in either.
-_LEAF = r"(weight|bias)"
-_BLOCK = r"((?:vace_)?blocks\.\d+)"
-_DIFFUSERS_TRANSFORMER = _rules(
-    {
-        rf"condition_embedder\.time_embedder\.linear_1\.{_LEAF}": r"time_embedding.0.\1",
-        rf"condition_embedder\.time_embedder\.linear_2\.{_LEAF}": r"time_embedding.2.\1",
-        rf"condition_embedder\.text_embedder\.linear_1\.{_LEAF}": r"text_embedding.0.\1",
-        rf"condition_embedder\.text_embedder\.linear_2\.{_LEAF}": r"text_embedding.2.\1",
-        rf"condition_embedder\.time_proj\.{_LEAF}": r"time_projection.1.\1",
-        rf"proj_out\.{_LEAF}": r"head.head.\1",
-        r"scale_shift_table": r"head.modulation",
-        rf"{_BLOCK}\.scale_shift_table": r"\1.modulation",
-        rf"{_BLOCK}\.attn1\.to_out\.0\.{_LEAF}": r"\1.self_attn.o.\2",
-        rf"{_BLOCK}\.attn2\.to_out\.0\.{_LEAF}": r"\1.cross_attn.o.\2",
-        rf"{_BLOCK}\.attn1\.to_([qkv])\.{_LEAF}": r"\1.self_attn.\2.\3",
-        rf"{_BLOCK}\.attn2\.to_([qkv])\.{_LEAF}": r"\1.cross_attn.\2.\3",
-        rf"{_BLOCK}\.attn1\.(norm_[qk])\.{_LEAF}": r"\1.self_attn.\2.\3",
-        rf"{_BLOCK}\.attn2\.(norm_[qk])\.{_LEAF}": r"\1.cross_attn.\2.\3",
-        rf"{_BLOCK}\.norm2\.{_LEAF}": r"\1.norm3.\2",
-        rf"{_BLOCK}\.ffn\.net\.0\.proj\.{_LEAF}": r"\1.ffn.0.\2",
-        rf"{_BLOCK}\.ffn\.net\.2\.{_LEAF}": r"\1.ffn.2.\2",
-        rf"(vace_blocks\.\d+)\.proj_in\.{_LEAF}": r"\1.before_proj.\2",
-        rf"(vace_blocks\.\d+)\.proj_out\.{_LEAF}": r"\1.after_proj.\2",
-    }
+# The transformer's layers: Wan's names and diffusers' (diffusers, scripts/convert_wan_to_diffusers.py). Wan's norm3 is
+# diffusers' norm2; Wan's own norm2 has no weights and so never stands in a file.
+DIFFUSERS_IN_BLOCK = (
+    ("self_attn.q", "attn1.to_q"),
+    ("self_attn.k", "attn1.to_k"),
+    ("self_attn.v", "attn1.to_v"),
+    ("self_attn.o", "attn1.to_out.0"),
+    ("self_attn.norm_q", "attn1.norm_q"),
+    ("self_attn.norm_k", "attn1.norm_k"),
+    ("cross_attn.q", "attn2.to_q"),
+    ("cross_attn.k", "attn2.to_k"),
+    ("cross_attn.v", "attn2.to_v"),
+    ("cross_attn.o", "attn2.to_out.0"),
+    ("cross_attn.norm_q", "attn2.norm_q"),
+    ("cross_attn.norm_k", "attn2.norm_k"),
+    ("ffn.0", "ffn.net.0.proj"),
+    ("ffn.2", "ffn.net.2"),
+    ("norm3", "norm2"),
+    ("modulation", "scale_shift_table"),
+    ("before_proj", "proj_in"),
+    ("after_proj", "proj_out"),
 )
+DIFFUSERS_OUTSIDE = {
+    "time_embedding.0": "condition_embedder.time_embedder.linear_1",
+    "time_embedding.2": "condition_embedder.time_embedder.linear_2",
+    "time_projection.1": "condition_embedder.time_proj",
+    "text_embedding.0": "condition_embedder.text_embedder.linear_1",
+    "text_embedding.2": "condition_embedder.text_embedder.linear_2",
+    "head.head": "proj_out",
+    "head.modulation": "scale_shift_table",
+}
+_WANS_IN_BLOCK = {theirs: own for own, theirs in DIFFUSERS_IN_BLOCK}
+_WANS_OUTSIDE = {theirs: own for own, theirs in DIFFUSERS_OUTSIDE.items()}
+_IN_BLOCK = re.compile(r"((?:vace_)?blocks\.\d+)\.(.+)")
+_LEAF = r"(weight|bias)"
 
 
 def _from_diffusers_transformer(key: str, keys: Collection[str]) -> str | None:
-    return _replaced(key, _DIFFUSERS_TRANSFORMER)
+    layer, leaf = next(
+        ((key.removesuffix(leaf), leaf) for leaf in (".weight", ".bias") if key.endswith(leaf)), (key, "")
+    )
+    if match := _IN_BLOCK.fullmatch(layer):
+        return f"{match[1]}.{_WANS_IN_BLOCK.get(match[2], match[2])}{leaf}"
+    return _WANS_OUTSIDE.get(layer, layer) + leaf
 
 
 # transformers.UMT5EncoderModel.

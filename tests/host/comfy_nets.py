@@ -13,18 +13,18 @@ sys.path.insert(0, root)
 # ComfyUI reads its command line when it is imported.
 sys.argv = ["main.py", "--cpu", "--use-pytorch-cross-attention", "--base-directory", str(folder)]
 
-import comfy.options  # noqa: E402
+import comfy.options
 
 comfy.options.enable_args_parsing()
 
-import comfy.ops  # noqa: E402
-import comfy.sd  # noqa: E402
-import torch  # noqa: E402
-from comfy.ldm.wan.model import VaceWanModel  # noqa: E402
-from comfy.ldm.wan.vae import WanVAE  # noqa: E402
-from comfy.text_encoders import t5  # noqa: E402
-from comfy.text_encoders.spiece_tokenizer import SPieceTokenizer  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+import comfy.ops
+import comfy.sd
+import torch
+from comfy.ldm.wan.model import VaceWanModel
+from comfy.ldm.wan.vae import WanVAE
+from comfy.text_encoders import t5
+from comfy.text_encoders.spiece_tokenizer import SPieceTokenizer
+from safetensors.torch import load_file, save_file
 
 PLAIN = {"dtype": torch.float32, "operations": comfy.ops.disable_weight_init}
 

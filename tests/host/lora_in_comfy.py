@@ -14,16 +14,16 @@ job = json.loads(Path(sys.argv[1]).read_text())
 sys.argv[1:] = ["--cpu"]
 sys.path.insert(0, str(Path.cwd()))
 
-import comfy.options  # noqa: E402
+import comfy.options
 
 comfy.options.enable_args_parsing()
 
-import comfy.model_patcher  # noqa: E402
-import comfy.sd  # noqa: E402
-import comfy.supported_models  # noqa: E402
-import comfy.utils  # noqa: E402
-import torch  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+import comfy.model_patcher
+import comfy.sd
+import comfy.supported_models
+import comfy.utils
+import torch
+from safetensors.torch import load_file, save_file
 
 warnings: list[str] = []
 

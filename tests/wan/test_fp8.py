@@ -131,14 +131,16 @@ def test_scales_that_make_no_sense(tiny, tmp_path, fault):
 
 
 def test_a_lora_on_8_bit_weights_is_a_lora_on_converted_ones(tiny, tiny_lora, tmp_path):
-    from s2v_core.wan.lora import applied, load_lora
+    from s2v_core.wan.lora import applied
+    from s2v_core.wan.lora_file import load_lora
+    from s2v_core.wan.lora_use import LoraUse
 
     path = write(tiny, tmp_path / "fp8.safetensors")
     found = []
     for keep in (True, False):
         nets = load_transformer(path, device="cpu", dtype=torch.float32, reading=Reading(keep_8bit=keep))
         plain = forward(nets, torch.float32)
-        with applied(nets, [(load_lora(tiny_lora), 0.7)]):
+        with applied(nets, [(load_lora(tiny_lora), LoraUse(tiny_lora, 0.7))]):
             found.append(forward(nets, torch.float32))
         assert torch.equal(forward(nets, torch.float32), plain)
         assert not torch.equal(found[-1], plain)

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from s2v_core.errors import ModelFileError
 from s2v_core.wan.checkpoints import load_text_encoder, load_transformer, load_vae
 from s2v_core.wan.contents import contents_of, inspect_file
 from s2v_core.wan.sizes import transformer_sizes
@@ -69,6 +71,17 @@ def test_the_real_transformers_in_diffusers_layout(sizes, places, keys):
     assert found.layout == "diffusers"
     assert found.shapes == wan_shapes(sizes, places)[2]
     assert sorted(found.names.values()) == sorted(theirs)
+
+
+def test_two_tensors_for_one_place_are_noticed(tmp_path):
+    net = other_layouts.randomise(other_layouts.diffusers_transformer())
+    net.save_pretrained(tmp_path)
+    path = tmp_path / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors["blocks.0.norm3.weight"] = tensors["blocks.0.norm2.weight"]  # Wan's name of diffusers' norm2
+    save_file(tensors, path)
+    with pytest.raises(ModelFileError, match="1 tensors without a place"):
+        load(load_transformer, path)
 
 
 def test_the_real_text_encoder_in_hugging_face_s_layout():
