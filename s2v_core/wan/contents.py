@@ -66,8 +66,8 @@ class FileContents:
     def describe(self) -> str:
         """The contents in a few words, for messages."""
         if self.parts:
-            lone = {("dit",): " without VACE blocks", ("vace",): " without a transformer"}.get(self.parts, "")
-            return " and ".join(PARTS[part] for part in self.parts) + lone
+            lone = {"dit": " without VACE blocks", "vace": " without a transformer"}
+            return " and ".join(PARTS[part] for part in self.parts) + lone.get("".join(self.parts), "")
         for end, name in STRANGERS:
             if any(key.endswith(end) for key in self.shapes):
                 return name

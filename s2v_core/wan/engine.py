@@ -171,7 +171,7 @@ def load_engine(
     total = sum(sizes.values())
     # The host runs nodes in inference mode; weights made there could not be moved or used outside it.
     with torch.inference_mode(False), torch.no_grad():
-        how = {"device": start, "dtype": kind}
+        how: dict[str, Any] = {"device": start, "dtype": kind}
         dit, vace = load_transformer(files.transformer, **how, reading=reading("transformer"))
         vae = load_vae(files.vae, **how, reading=reading("VAE"))
         text_encoder = load_text_encoder(files.text_encoder, **how, reading=reading("text encoder"))

@@ -53,6 +53,8 @@ def is_quantised(layer: nn.Module) -> bool:
 class _Dequantise(nn.Module):
     """What torch's ``parametrize`` puts between the kept weight and its readers; a module, so that it moves along."""
 
+    scale: torch.Tensor | None
+
     def __init__(self, scale: torch.Tensor | None, dtype: torch.dtype) -> None:
         super().__init__()
         self.register_buffer("scale", scale)

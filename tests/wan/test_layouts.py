@@ -78,7 +78,7 @@ def test_two_tensors_for_one_place_are_noticed(tmp_path):
     net.save_pretrained(tmp_path)
     path = tmp_path / "diffusion_pytorch_model.safetensors"
     tensors = load_file(path)
-    tensors["blocks.0.norm3.weight"] = tensors["blocks.0.norm2.weight"]  # Wan's name of diffusers' norm2
+    tensors["blocks.0.norm3.weight"] = tensors["blocks.0.norm2.weight"].clone()  # Wan's name of diffusers' norm2
     save_file(tensors, path)
     with pytest.raises(ModelFileError, match="1 tensors without a place"):
         load(load_transformer, path)
