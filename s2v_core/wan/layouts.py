@@ -63,8 +63,8 @@ def _renamed(layout: Layout, own: Mapping[str, str]) -> dict[str, str]:
     for key, whole in own.items():
         name = layout.rename(key, own.keys())
         if name is not None:
-            # A second tensor for one place keeps its own name, and is then found to have no place.
-            names[whole if name in names else name] = whole
+            # A second tensor for one place is kept, so that it is found to have none.
+            names[f"another {name}" if name in names else name] = whole
     return names
 
 
