@@ -34,6 +34,8 @@ def widget(option: Option, **extra: Any) -> Any:
         return io.Combo.Input(
             option.name, options=list(option.choices), default=option.default, tooltip=option.help, **extra
         )
+    if isinstance(option.default, str):
+        return io.String.Input(option.name, default=option.default, tooltip=option.help, **extra)
     if isinstance(option.default, bool):
         return io.Boolean.Input(option.name, default=option.default, tooltip=option.help, **extra)
     kind = io.Int if isinstance(option.default, int) else io.Float
@@ -91,6 +93,18 @@ def to_frames(image: Any, what: str) -> np.ndarray[Any, Any]:
 def to_clip(image: Any, fps: float | Fraction, what: str) -> Clip:
     """The host's IMAGE as a ``Clip`` of ``fps`` frames a second."""
     return Clip(to_frames(image, what), Fraction(fps).limit_denominator(1001))
+
+
+def some_pictures(image: Any, what: str, most: int) -> list[np.ndarray[Any, Any]]:
+    """An IMAGE of at most so many pictures, as a list of uint8 [H, W, 3]."""
+    if len(image) > most:
+        raise VideoError(
+            f"{what!r} holds too many pictures.",
+            expected=f"1 to {most} pictures",
+            got=f"{len(image)}",
+            remedy="A whole clip belongs into the control video; choose the pictures, for example with ImageFromBatch.",
+        )
+    return list(to_frames(image, what))
 
 
 def one_picture(image: Any, what: str) -> np.ndarray[Any, Any]:

@@ -64,7 +64,13 @@ class ExtractPose(io.ComfyNode):
                 ),
                 backend_input(),
                 *drawing_inputs(),
-                *(host.widget(entry) for entry in options(DwposeSettings) if entry.name != "batch"),
+                # What came later may be missing in a saved graph: it then has its default.
+                *(host.widget(entry, optional=True) for entry in options(DwposeSettings) if entry.name != "batch"),
+                *(
+                    host.widget(entry, optional=True)
+                    for entry in options(ExtractSettings)
+                    if entry.name in ("hands", "face")
+                ),
             ],
             outputs=[
                 sockets.Pose.Output("pose", display_name="pose", tooltip="The points of every frame."),
@@ -77,12 +83,22 @@ class ExtractPose(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, frames: Any, fps: float, backend: str, palette: str, layers: str, **dwpose: Any) -> io.NodeOutput:
+    def execute(
+        cls,
+        frames: Any,
+        fps: float,
+        backend: str,
+        palette: str,
+        layers: str,
+        hands: bool = ExtractSettings.hands,
+        face: bool = ExtractSettings.face,
+        **dwpose: Any,
+    ) -> io.NodeOutput:
         """Find and draw."""
         from ..s2v_core.pose.openpose import to_pose_keypoint
 
         host.check_choice("layers", layers, LAYERS)
-        settings = ExtractSettings(backend, dwpose=DwposeSettings(**dwpose))
+        settings = ExtractSettings(backend, hands=hands, face=face, dwpose=DwposeSettings(**dwpose))
         clip = host.to_clip(frames, fps, "frames")
         track, report = _extract(clip, settings)
         drawing = _draw(track, palette, layers)

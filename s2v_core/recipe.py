@@ -12,6 +12,7 @@ from .aist.names import ClipName, find_name
 from .errors import SettingsError, VideoError
 from .pose.draw import draw_pose
 from .pose.extract import ExtractReport, extract_pose
+from .pose.settings import ExtractSettings
 from .prompts.prompt import Prompt
 from .prompts.template import DEFAULT_SUBJECT, build_prompt
 from .video.clip import Clip
@@ -52,7 +53,7 @@ def control_from_dance(
     clip = read_clip(
         Path(path), frames=settings.frames, size=(settings.width, settings.height), fit="letterbox", start=start
     )
-    report = extract_pose(clip, backend, on_progress=on_progress)
+    report = extract_pose(clip, ExtractSettings(backend, hands=False), on_progress=on_progress)  # hands are not drawn
     if not report.found:
         raise SettingsError(
             f"Nobody was found in {path}.",
@@ -66,6 +67,16 @@ def control_from_dance(
 def control_from_pose_video(path: str | os.PathLike[str], settings: SampleSettings) -> Control:
     """A finished pose video; it is fitted to the settings' size when it is used."""
     return Control(read_clip(Path(path), frames=settings.frames), None, find_name(path))
+
+
+def read_mask(path: str | os.PathLike[str]) -> Any:
+    """A mask for a rendering: one picture for all frames, or a video; what ``wan.masks.as_mask`` takes.
+
+    Raises ``VideoError`` for a file that is missing or neither.
+    """
+    if Path(path).suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"):
+        return read_reference(path)
+    return read_clip(Path(path), frames=None)
 
 
 def read_reference(path: str | os.PathLike[str]) -> Image:

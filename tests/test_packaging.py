@@ -23,7 +23,7 @@ HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths",
 # A folder may import those to its left, never those to its right.
 # Files that stand above the stages (the command line and its kin) are not in the list: they may use all of it.
 ORDER = (
-    *("errors", "options", "files", "download", "litert", "onnxnet", "models", "get_models", "video"),
+    *("errors", "options", "files", "download", "litert", "onnxnet", "models", "get_models", "get_blazepose", "video"),
     *("aist", "pose", "prompts", "wan", "sweeps", "metrics", "training", "nano", "cli"),
 )
 

@@ -44,6 +44,8 @@ def pose(
     max_people: Annotated[int, setting("max_people", DwposeSettings)] = DwposeSettings.max_people,
     provider: Annotated[str, setting("provider", DwposeSettings)] = DwposeSettings.provider,
     keep: Annotated[bool, setting("keep", ExtractSettings)] = ExtractSettings.keep,
+    find_hands: Annotated[bool, setting("hands", ExtractSettings, "--find-hands")] = ExtractSettings.hands,
+    find_face: Annotated[bool, setting("face", ExtractSettings, "--find-face")] = ExtractSettings.face,
     tidy: Annotated[bool, typer.Option("--tidy", help="Clean the points, by the next five options.")] = False,
     person: Annotated[str, setting("person", TidySettings)] = TidySettings.person,
     person_number: Annotated[int, setting("person_number", TidySettings)] = TidySettings.person_number,
@@ -75,7 +77,8 @@ def pose(
 
         clip: Clip | None = None
         report: ExtractReport | None = None
-        settings = ExtractSettings(backend, keep, DwposeSettings(detect_every, batch, max_people, provider))
+        dwpose = DwposeSettings(detect_every, batch, max_people, provider)
+        settings = ExtractSettings(backend, keep, find_hands, find_face, dwpose)
         if source.is_dir() or source.suffix.lower() in _POSE_FILES:
             points = _load(source, fps, frames, start, size, fit, camera)
         else:

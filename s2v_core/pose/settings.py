@@ -41,10 +41,12 @@ class ExtractSettings:
     backend: str = choice(
         "auto",
         "The nets that find the points. dwpose: body, hands and face of everybody, as Wan-VACE was trained; "
-        "blazepose: one person, small and quick. auto takes dwpose when its two files are there.",
+        "blazepose: one person, by small nets. auto takes dwpose when its two files are there.",
         *BACKENDS,
     )
     keep: bool = flag(True, "Keep the result in the cache folder: the same clip and settings are then there at once.")
+    hands: bool = flag(True, "For blazepose: find the hands too, when their nets are there.")
+    face: bool = flag(True, "For blazepose: find the face's outline too, when its net is there.")
     dwpose: DwposeSettings = field(default_factory=DwposeSettings)
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ A full example; only ``axes`` and one of ``prompt``, ``subject`` or a prompt axi
       width: 832
       height: 480
       loras:
-        - {file: loras/dance.safetensors, strength: 1.0}
+        - {file: loras/dance.safetensors, strength: 1.0, scope: only self_attn, from_step: 5}
     axes:                                         # rows, columns, then pages
       guidance: [1, 3, 5]                         # a list of values,
       lora_strength: 0..1 step 0.25               # a range as text,
@@ -91,10 +91,21 @@ class PromptText(_Strict):
 
 
 class LoraFile(_Strict):
-    """A LoRA file at a strength."""
+    """A LoRA file and how it is used: the fields of ``LoraUse``, which gives their defaults and checks them."""
 
     file: Path
-    strength: float = 1.0
+    strength: Any = None
+    scope: Any = None
+    from_step: Any = None
+    to_step: Any = None
+    ramp_in: Any = None
+    ramp_out: Any = None
+    allow_unmatched: Any = None
+
+    def use(self) -> LoraUse:
+        """What the file says, with the defaults of what it leaves out. Raises ``SettingsError``."""
+        said = {name: getattr(self, name) for name in self.model_fields_set if name != "label"}
+        return LoraUse.from_value({**said, "file": str(self.file)})
 
 
 class Settings(_Strict):
@@ -137,7 +148,7 @@ class SweepFile(_Strict):
         return SampleSettings.from_dict(
             {
                 **(self.settings.model_extra or {}),
-                "loras": tuple(LoraUse(str(use.file), use.strength) for use in self.settings.loras),
+                "loras": tuple(lora.use() for lora in self.settings.loras),
             }
         )
 
@@ -202,8 +213,8 @@ def _check_parts(sweep: SweepFile) -> None:
             else:
                 SampleSettings.from_dict({name: value})
         place = ("settings", "loras")
-        for use in sweep.settings.loras:
-            LoraUse(str(use.file), use.strength)
+        for lora in sweep.settings.loras:
+            lora.use()
         place = ("settings",)
         sweep.sample_settings()
         for name, values in sweep.axes.items():
@@ -242,8 +253,8 @@ def _entry(name: str, entry: Any, negative: str) -> tuple[Any, str | None]:
         said = PromptText.model_validate(entry)
         return Prompt(said.text, negative if said.negative is None else said.negative, variant=said.label), None
     if name == "lora":
-        use = _LabelledLora.model_validate(entry)
-        return LoraUse(str(use.file), use.strength), use.label
+        lora = _LabelledLora.model_validate(entry)
+        return lora.use(), lora.label
     return _Labelled.model_validate(entry), None
 
 

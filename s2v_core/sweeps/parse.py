@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 
 from ..errors import SettingsError
 from ..wan.settings import LoraUse, Option, SampleSettings, option
-from .axes import Axis, axis_kind, make_axis
+from .axes import LORA_AXES, Axis, axis_kind, make_axis
 
 MOST_VALUES = 1000
 _RANGE = re.compile(r"(?P<first>[^\s,;]+?)\s*\.\.\s*(?P<last>[^\s,;]+)(?:\s+step\s+(?P<step>[^\s,;]+))?", re.IGNORECASE)
@@ -20,15 +20,15 @@ def parse_values(name: str, text: str) -> Axis:
 
     Numbers are parted by commas, semicolons, spaces or line breaks; ``1..8 step 0.5`` (or ``1..8``, step 1) is a
     range with both ends, downwards too. Names such as solvers and presets are parted in the same way; a switch is on
-    or off. Prompts, LoRA files and guidance schedules stand one a line; ``[identity] A man with...`` gives a line the
-    label "identity"; "none" is no LoRA. Raises ``SettingsError`` that quotes what could not be read.
+    or off. Prompts, LoRA files, LoRA scopes and guidance schedules stand one a line; ``[identity] A man with...``
+    gives a line the label "identity"; "none" is no LoRA. Raises ``SettingsError`` that quotes what could not be read.
     """
     axis_kind(name)
-    if name in ("prompt", "lora", "guidance_schedule"):
+    if name in ("prompt", "lora", "lora_scope", "guidance_schedule"):
         return _lines(name, text)
     if name == "preset":
         return make_axis(name, _words(text))
-    entry = option(LoraUse, "strength") if name == "lora_strength" else option(SampleSettings, name)
+    entry = option(LoraUse, LORA_AXES[name]) if name in LORA_AXES else option(SampleSettings, name)
     if entry.choices:
         return make_axis(name, _words(text))
     if isinstance(entry.default, bool):

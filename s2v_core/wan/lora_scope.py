@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SettingsError
+from .scales import say_number
 
 NETS = ("dit", "vace")
 PARTS = ("self_attn", "cross_attn", "ffn", "other", "outside")
@@ -63,8 +64,7 @@ class BlockFactor:
         return self.first <= block and (self.last is None or block <= self.last)
 
     def __str__(self) -> str:
-        last = "" if self.last is None else str(self.last)
-        return f"{self.kind} {self.first}" if self.last == self.first else f"{self.kind} {self.first}-{last}"
+        return f"{self.kind} {_say_span(self.first, self.last)}"
 
 
 @dataclass(frozen=True)
@@ -102,17 +102,42 @@ class StrengthMap:
         return {**dict(self.factors), **{str(entry): entry.factor for entry in self.blocks}}
 
     def __str__(self) -> str:
-        return ", ".join(f"{place}={_say(factor)}" for place, factor in self.to_dict().items())
+        """The shortest text that people would write: with ``only`` where most of a kind is left out."""
+        values, said = dict(self.factors), []
+        off = {name for name, factor in self.factors if factor == 0}
+        for kind, most in ((NETS, 1), (PARTS, 3)):
+            if most <= len(off.intersection(kind)) < len(kind):
+                said.append(f"only {' '.join(name for name in kind if name not in off)}")
+                values = {name: factor for name, factor in values.items() if name not in off.intersection(kind)}
+        blocks = self.blocks
+        if kept := self._kept_blocks():
+            said.append(f"only {kept}")
+            values.pop("outside", None)
+            blocks = tuple(entry for entry in blocks if entry.factor)
+        pairs = [*values.items(), *((str(entry), entry.factor) for entry in blocks)]
+        return ", ".join([*said, *(f"{place}={say_number(factor)}" for place, factor in pairs)])
+
+    def _kept_blocks(self) -> str:
+        """The blocks that are not left out, as ``only`` names them; "" where it would not say the same."""
+        zeros = [entry for entry in self.blocks if entry.factor == 0]
+        if ("outside", 0.0) not in self.factors or not any(entry.last is None for entry in zeros):
+            return ""
+        spans = ((kind, _gaps([(entry.first, entry.last) for entry in zeros if entry.kind == kind])) for kind in RANGES)
+        return " ".join(
+            f"{kind} {' '.join(_say_span(first, last) for first, last in kept)}"
+            for kind, gaps in spans
+            if (kept := list(gaps))
+        )
 
 
 def parse_map(value: Any) -> StrengthMap:
-    """A strength map out of its text or its JSON object; an empty one changes nothing.
+    """A strength map out of its text or its JSON object; an empty one and "all" change nothing.
 
     Raises ``SettingsError`` for an unknown place, a factor that is no number from -4 to 4, or a place named twice.
     """
     if isinstance(value, StrengthMap):
         return value
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and value.strip().lower() in ("", "all")):
         return StrengthMap()
     if isinstance(value, str):
         entries = [_split(text) for text in re.split(r"[,;\n]", value) if text.strip()]
@@ -173,11 +198,12 @@ def _spelled(place: str) -> str:
 
 
 def _number(place: str, given: Any) -> float:
+    kind: Any = numbers.Real  # NumPy's numbers are such too
     # Written so that NaN fails too.
-    if not isinstance(given, numbers.Real) or isinstance(given, bool) or not -FACTOR_LIMIT <= given <= FACTOR_LIMIT:
+    if not isinstance(given, kind) or isinstance(given, bool) or not -FACTOR_LIMIT <= given <= FACTOR_LIMIT:
         raise SettingsError(
             f"The factor of {place!r} cannot be {'missing' if given is None else repr(given)}.",
-            expected=f"a number from -{_say(FACTOR_LIMIT)} to {_say(FACTOR_LIMIT)}",
+            expected=f"a number from -{say_number(FACTOR_LIMIT)} to {say_number(FACTOR_LIMIT)}",
             got="no number" if given is None else repr(given),
             remedy=f'Write "{place}=0.5", or "only {place}" to leave out everything else.',
         )
@@ -223,6 +249,10 @@ def _span(place: str, text: str) -> tuple[int, int | None]:
     return first, last
 
 
+def _say_span(first: int, last: int | None) -> str:
+    return str(first) if last == first else f"{first}-{'' if last is None else last}"
+
+
 def _gaps(spans: list[tuple[int, int | None]]) -> Iterable[tuple[int, int | None]]:
     """What lies between and around the spans, from 0 to the open end."""
     start = 0
@@ -254,10 +284,6 @@ def _joined(kind: str, ranges: list[BlockFactor]) -> Iterable[BlockFactor]:
         current = entry
     if current is not None and current.factor != 1.0:
         yield current
-
-
-def _say(number: float) -> str:
-    return repr(number).removesuffix(".0")
 
 
 def _twice(place: str) -> SettingsError:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import SettingsError
 from ..options import flag, number, settle, text
 from .lora_scope import StrengthMap, parse_map
-from .scales import MOST_STEPS
+from .scales import MOST_STEPS, say_number
 
 
 def _scope_text(value: Any) -> str:
@@ -92,12 +93,21 @@ class LoraUse:
         """
         return self.strength * self._share(index, steps)
 
+    def say(self, unsaid: Collection[str] = ()) -> str:
+        """The use in a few words, for labels: ``dance at 0.8 (only ffn; from step 5)``. ``unsaid``: fields left out."""
+        strength = "" if "strength" in unsaid else f" at {say_number(self.strength)}"
+        more = [] if "scope" in unsaid or not self.scope else [self.scope]
+        for name in ("from_step", "to_step", "ramp_in", "ramp_out"):
+            value = getattr(self, name)
+            if name not in unsaid and value != _DEFAULTS[name]:
+                more.append(f"{name.replace('_', ' ')} {value}")
+        return f"{Path(self.file).stem}{strength}" + (f" ({'; '.join(more)})" if more else "")
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary of file, strength and what is not at its default; ``from_value`` is its inverse."""
-        scope = {"scope": self.map.to_dict()} if self.scope else {}
-        others = {name: getattr(self, name) for name in _DEFAULTS if name not in ("strength", "scope")}
+        others = {name: getattr(self, name) for name in _DEFAULTS if name != "strength"}
         changed = {name: value for name, value in others.items() if value != _DEFAULTS[name]}
-        return {"file": self.file, "strength": self.strength, **scope, **changed}
+        return {"file": self.file, "strength": self.strength, **changed}
 
     def acts(self, steps: int) -> bool:
         """Whether it changes anything in a rendering of ``steps`` steps; if not, the result is the base model's."""

@@ -27,11 +27,14 @@ def as_mask(mask: Any) -> Mask | None:
     """A mask in any usual form as uint8 [T, H, W].
 
     Takes None; a ``Clip`` or uint8 [T, H, W, 3] in shades of grey; uint8 (0 to 255), bool or float (0 to 1) arrays
-    [T, H, W], [T, H, W, 1], or [H, W] for all frames. Raises ``SettingsError`` for colours and for anything else.
+    [T, H, W] or [T, H, W, 1]; and one picture [H, W], [H, W, 1] or [H, W, 3] for all frames. Raises ``SettingsError``
+    for colours and for anything else.
     """
     if mask is None:
         return None
     array = mask.frames if isinstance(mask, Clip) else np.asarray(mask)
+    if array.ndim == 3 and array.shape[2] in (1, 3):  # no mask is so narrow: it is a picture with its channels
+        array = array[None]
     expected = "grey frames: a clip, or an array [frames, height, width] of 0 to 255, or of 0 to 1 as floats"
     if array.ndim == 4 and array.shape[3] == 3 and array.dtype == np.uint8:
         spread = int((array.max(axis=3) - array.min(axis=3)).max()) if array.size else 0

@@ -28,8 +28,8 @@ class Renderer:
 
     ``control``: the pose video, or None. ``reference``: uint8 [H, W, 3], several of them in their order, or None.
     ``mask``: what ``as_mask`` takes; where it is black the control video is kept. ``start``: the clip to begin from
-    when ``denoise`` is below 1. ``notes`` says, after a rendering, what was fitted or cut.
-    ``on_hash(path, done, size)`` hears how far the reading of a model file for its sha256 is.
+    when ``denoise`` is below 1. ``notes`` says, after a rendering, what was fitted or cut, and which part of a LoRA was
+    left out. ``on_hash(path, done, size)`` hears how far the reading of a model file for its sha256 is.
     """
 
     engine: Engine
@@ -74,7 +74,11 @@ class Renderer:
         negative = self.engine.text_states(prompt.negative) if needs_negative(settings) else positive
         conditioning = join(positive, negative, pictures, settings)
         self.notes = conditioning.notes
-        latents = sample(self.engine, conditioning, settings, on_step=on_step, should_stop=should_stop)
+        told: list[str] = []
+        latents = sample(
+            self.engine, conditioning, settings, on_step=on_step, on_note=told.append, should_stop=should_stop
+        )
+        self.notes = (*conditioning.notes, *told)
         return decode(self.engine, latents, conditioning, settings)
 
     def _encode(self, settings: SampleSettings) -> ControlContext:

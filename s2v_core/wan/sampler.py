@@ -49,13 +49,15 @@ def sample(
     settings: SampleSettings,
     *,
     on_step: Callable[[Step], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> torch.Tensor:
     """Latents [1, 16, T, H/8, W/8] of one rendering, without the reference's latent frames.
 
     With ``precision="diffsynth"`` they are those of DiffSynth's pipeline, bit for bit. ``should_stop`` is asked before
-    every step, and before every window of a long clip. Raises ``Interrupted``; ``LoraError`` for a LoRA that does not
-    fit; ``SettingsError`` for settings of another size than the conditioning, or that need a start clip which it lacks.
+    every step, and before every window of a long clip. ``on_note`` hears, in sentences, what of a LoRA is not used.
+    Raises ``Interrupted``; ``LoraError`` for a LoRA that does not fit; ``SettingsError`` for settings of another size
+    than the conditioning, or that need a start clip which it lacks.
     """
     import torch
 
@@ -98,6 +100,9 @@ def sample(
             # The constants hold for one state of the LoRAs.
             if active.set_step(index, settings.steps) or index == 0:
                 constants = _prepare(dit, vace, contexts, vace_context, latents, conditioning.references, windows)
+            if on_note and index == 0:
+                for note in active.notes:
+                    on_note(note)
             if index < settings.zero_init_steps:
                 velocity = torch.zeros_like(latents)
             else:

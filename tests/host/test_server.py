@@ -11,6 +11,13 @@ pytestmark = pytest.mark.host
 NODES = {
     "Skeleton2Video_LoadAistClip": "Load AIST Clip",
     "Skeleton2Video_ExtractPose": "Extract Pose",
+    "Skeleton2Video_EditPose": "Edit Pose",
+    "Skeleton2Video_RetargetPose": "Retarget Pose",
+    "Skeleton2Video_DrawPose": "Draw Pose",
+    "Skeleton2Video_LoadPose": "Load Pose",
+    "Skeleton2Video_SavePose": "Save Pose",
+    "Skeleton2Video_KeypointsToPose": "Keypoints to Pose",
+    "Skeleton2Video_PoseToKeypoints": "Pose to Keypoints",
     "Skeleton2Video_BuildDancePrompt": "Build Dance Prompt",
     "Skeleton2Video_LoadWanVace": "Load Wan-VACE",
     "Skeleton2Video_WanVaceLora": "Wan-VACE LoRA",

@@ -40,8 +40,10 @@ def small(workflow: str, host: Any, **changes: Any) -> Prompt:
 def test_ui_form_and_api_form_are_the_same_graph(host: Any, name: str) -> None:
     drawn = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     expected = json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
-    assert to_api(drawn, host.get("/object_info")) == {
-        id: {"class_type": node["class_type"], "inputs": node["inputs"]} for id, node in expected.items()
+    info = host.get("/object_info")
+    assert to_api(drawn, info) == {
+        id: {"class_type": node["class_type"], "inputs": later_defaults(info[node["class_type"]]) | node["inputs"]}
+        for id, node in expected.items()
     }
 
 
@@ -128,6 +130,15 @@ def test_sweep_of_lora_strengths(host: Any, cell_hashes: Callable[[str], dict[st
     assert len({value.split()[0] for value in cell_hashes("strengths").values()}) == 6
 
 
+def later_defaults(described: dict[str, Any]) -> dict[str, Any]:
+    """What the fields that may be missing in a saved graph are then."""
+    return {
+        name: spec[1]["default"]
+        for name, spec in described["input"].get("optional", {}).items()
+        if len(spec) > 1 and "default" in spec[1]
+    }
+
+
 def to_api(drawn: dict[str, Any], info: dict[str, Any]) -> Prompt:
     """What the browser's ``graphToPrompt`` makes of a UI-format workflow: values by their place, links by number."""
     links = {link[0]: [str(link[1]), link[2]] for link in drawn["links"]}
@@ -146,7 +157,8 @@ def to_api(drawn: dict[str, Any], info: dict[str, Any]) -> Prompt:
                 options = spec[1] if len(spec) > 1 else {}
                 uploads |= bool(options.get("image_upload") or options.get("video_upload"))
                 if isinstance(spec[0], list) or spec[0] in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"):
-                    inputs[name] = next(values)
+                    # A field that came after the workflow was saved has its default, as in the browser.
+                    inputs[name] = next(values, options.get("default")) if part == "optional" else next(values)
                     if options.get("control_after_generate"):
                         assert next(values) == "fixed", "a shipped workflow must give the same result twice"
                 if name in linked:

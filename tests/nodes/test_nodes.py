@@ -16,11 +16,14 @@ ROOT = Path(__file__).resolve().parents[2]
 # Saved workflows hold the values of a form by their place: names may be added at the end, never moved or removed.
 SETTINGS = ["steps", "guidance", "shift", "seed", "width", "height", "frames", "control_strength", "fit", "solver"]
 SETTINGS += ["precision", "tiling"]
+LATER = ["reference_strength", "control_from", "control_to", "reference_from", "reference_to", "guidance_from"]
+LATER += ["guidance_to", "guidance_schedule", "cfg_zero", "zero_init_steps", "guidance_rescale", "denoise", "mask_edge"]
+LATER += ["window_frames", "window_overlap", "preset"]
 WIDGETS = {
     "Skeleton2Video_LoadAistClip": ["video", "fps", "frames", "width", "height", "fit", "start", "short"],
     "Skeleton2Video_ExtractPose": [
         *("fps", "backend", "palette", "layers"),
-        *("detect_every", "max_people", "provider"),
+        *("detect_every", "max_people", "provider", "hands", "face"),
     ],
     "Skeleton2Video_EditPose": ["person", "person_number", "guard", "max_gap_ms", "smooth_ms"],
     "Skeleton2Video_RetargetPose": [
@@ -34,10 +37,12 @@ WIDGETS = {
     "Skeleton2Video_PoseToKeypoints": [],
     "Skeleton2Video_BuildDancePrompt": ["subject", "variant", "setting", "style", "negative"],
     "Skeleton2Video_LoadWanVace": ["diffusion_model", "vae", "text_encoder", "dtype", "device", "tokenizer"],
-    "Skeleton2Video_WanVaceLora": ["lora", "strength"],
-    "Skeleton2Video_WanVaceSampler": SETTINGS,
+    "Skeleton2Video_WanVaceLora": [
+        *("lora", "strength", "scope", "from_step", "to_step", "ramp_in", "ramp_out", "allow_unmatched"),
+    ],
+    "Skeleton2Video_WanVaceSampler": [*SETTINGS, *LATER],
     "Skeleton2Video_SweepAxis": ["axis", "values"],
-    "Skeleton2Video_RunSweep": ["name", *SETTINGS],
+    "Skeleton2Video_RunSweep": ["name", *SETTINGS, *LATER],
     "Skeleton2Video_SweepGrid": ["page"],
 }
 OUTPUTS = {
@@ -135,8 +140,9 @@ def test_forms_say_what_the_settings_say(in_host: Any) -> None:
 
     forms = in_host(
         """
-fields = named("WanVaceSampler").INPUT_TYPES()["required"]
-print(json.dumps({name: spec[1] for name, spec in fields.items()}))
+types = named("WanVaceSampler").INPUT_TYPES()
+fields = {**types["required"], **types["optional"]}
+print(json.dumps({name: spec[1] for name, spec in fields.items() if "default" in spec[1]}))
 """
     )
     for entry in options(SampleSettings):
@@ -144,7 +150,7 @@ print(json.dumps({name: spec[1] for name, spec in fields.items()}))
         assert (form["default"], form["tooltip"]) == (entry.default, entry.help)
         if entry.choices:
             assert form["options"] == list(entry.choices)
-        elif not isinstance(entry.default, bool):
+        elif not isinstance(entry.default, (bool, str)):
             assert (form["min"], form["max"], form["step"]) == (entry.minimum, entry.maximum, entry.step)
 
 

@@ -18,6 +18,7 @@ from s2v_core.wan.lora import applied, match
 from s2v_core.wan.lora_file import load_lora, parse_lora
 from s2v_core.wan.lora_names import model_layers
 from s2v_core.wan.lora_scope import parse_map
+from s2v_core.wan.render import Renderer
 from s2v_core.wan.sampler import sample
 from s2v_core.wan.settings import LoraUse
 from s2v_core.wan.vace import condition
@@ -194,6 +195,7 @@ def test_diffusers_own_conversions_are_understood(tiny, engine, inputs):
         assert torch.equal(run(both, inputs), wanted)
 
 
+@pytest.mark.filterwarnings("ignore:Alpha detected")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("alpha", [None, 2.0, 8.0])
 def test_dit_and_vace_are_diffsynths_hot_loaded_lora_bit_for_bit(tiny, inputs, dtype, alpha):
@@ -545,6 +547,23 @@ def test_a_use_that_does_nothing_says_so(engine, tiny):
     assert "blocks 0-3" in caught.value.expected
     with pytest.raises(ValueError, match="step 5 of 5"), applied(both, []) as active:
         active.set_step(5, 5)
+
+
+def test_what_was_left_out_reaches_the_notes_of_the_rendering(engine, tiny, tmp_path, prompt, settings):
+    foreign = {f"blocks.0.cross_attn.k_img.lora_{end}.weight": torch.ones(2, 2) for end in "AB"}
+    path = write(tmp_path / "dance.safetensors", STYLES["DiffSynth"](low_rank(tiny)) | foreign)
+    renderer = Renderer(engine)
+    settings = replace(settings, steps=2)
+    with pytest.raises(LoraError, match="1 of 61 layers"):
+        renderer.render(prompt, replace(settings, loras=(LoraUse(path),)))
+    uses = (LoraUse(path, allow_unmatched=True), LoraUse(path, allow_unmatched=True, from_step=7))
+    renderer.render(prompt, replace(settings, loras=uses[:1]))
+    (note,) = renderer.notes
+    assert "1 of 61 layers of the LoRA dance" in note
+    renderer.render(prompt, replace(settings, loras=uses))
+    assert renderer.notes == (note, note, "The LoRA dance acts in none of the 2 steps.")
+    renderer.render(prompt, settings)
+    assert renderer.notes == ()
 
 
 def test_a_wrong_lora_is_noticed_at_strength_0_too(engine, prompt, settings, tmp_path):

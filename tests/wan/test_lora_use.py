@@ -46,7 +46,10 @@ def test_what_is_not_said_is_not_written_and_old_entries_still_load():
     assert LoraUse.from_value({"file": "a", "strength": 0.5}) == LoraUse("a", 0.5)
     assert LoraUse.from_value({"file": "a"}) == LoraUse("a")
     made = LoraUse("a", scope={"blocks 5-9": 0.5, "only": "ffn"}, from_step=3)
-    assert made.to_dict()["scope"] == {"self_attn": 0, "cross_attn": 0, "other": 0, "outside": 0, "blocks 5-9": 0.5}
+    assert made.to_dict()["scope"] == "only ffn, blocks 5-9=0.5"
+    assert made.say() == "a at 1 (only ffn, blocks 5-9=0.5; from step 3)"
+    assert made.say({"strength", "scope", "from_step"}) == "a"
+    assert LoraUse("x/dance v2.safetensors", 0.5).say() == "dance v2 at 0.5"
     assert made.to_dict()["from_step"] == 3
     assert "to_step" not in made.to_dict()
 
@@ -148,3 +151,22 @@ def test_forms_show_every_field_but_the_file():
         *("strength", "scope", "from_step", "to_step", "ramp_in", "ramp_out", "allow_unmatched"),
     ]
     assert option(LoraUse, "scope").default == ""
+
+
+def test_a_cells_id_holds_what_a_lora_does_and_old_ids_stay():
+    from s2v_core.prompts.prompt import Prompt
+    from s2v_core.sweeps.plan import cell_id
+
+    def cell(*uses):
+        return cell_id(
+            Prompt("a dancer"), SampleSettings(loras=uses), {"device": "cpu"}, lambda file: "hash of " + file
+        )
+
+    # An id from before there were scopes and schedules.
+    assert cell(LoraUse("a", 0.5)) == "0c92793169f6ec0a55e47b9dbda2c1a9199299512e893e57dca145d23b2a7f72"
+    assert cell(LoraUse("a", 0.5, to_step=30, allow_unmatched=True)) == cell(LoraUse("a", 0.5))
+    assert cell(LoraUse("a", 0.5, {"blocks 3-9": 0.5, "only": "ffn"})) == cell(
+        LoraUse("a", 0.5, "blocks 5-9=.5, blocks 3-4=.5, only ffn")
+    )
+    assert cell(LoraUse("a", 0.5, from_step=30)) == cell() == cell(LoraUse("a", 0))
+    assert len({cell(LoraUse("a", 0.5, scope)) for scope in ("", "only ffn", "only vace", "ffn=0.5")}) == 4

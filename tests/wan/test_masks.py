@@ -18,7 +18,8 @@ def test_every_usual_form_is_the_same_mask():
     for form in (GREY, GREY[..., None], colours, Clip(colours, Fraction(16)), GREY / 255, (GREY / 255).astype("f4")):
         assert np.array_equal(as_mask(form), GREY)
     assert as_mask(None) is None
-    assert np.array_equal(as_mask(GREY[0]), GREY[:1])
+    for picture in (GREY[0], GREY[0][..., None], colours[0], GREY[0] / 255):
+        assert np.array_equal(as_mask(picture), GREY[:1])
     assert np.array_equal(as_mask(GREY > 100), np.where(GREY > 100, 255, 0))
     slightly_off = colours.copy()
     slightly_off[..., 0] = np.minimum(slightly_off[..., 0], 252) + 3  # as video compression leaves it

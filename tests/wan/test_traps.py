@@ -109,8 +109,8 @@ def test_trap_mask_that_lies_on_nothing(engine, settings, control):
 
 def test_trap_two_references_under_tiling(engine, settings, reference):
     """DiffSynth multiplies the tile size by eight again for each picture of a list (its issue 1224)."""
-    settings = replace(settings, width=448, height=272, frames=1, tiling=True)  # larger than one tile
-    one = fit_image(reference, (448, 272), "crop")
+    settings = replace(settings, width=448, height=32, frames=1, tiling=True)  # larger than one tile
+    one = fit_image(reference, (448, 32), "crop")
     two = np.ascontiguousarray(one[::-1])
     both = encode_pictures(engine, settings, reference=[one, two])
     assert both.references == 2
