@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .layouts import DIFFUSERS_IN_BLOCK, DIFFUSERS_OUTSIDE
 from .lora_scope import Place
 
 if TYPE_CHECKING:
@@ -19,37 +20,6 @@ _PREFIXES = (
 )
 # The same where dots are written as underscores: kohya and musubi, VideoX-Fun, OneTrainer, SimpleTuner.
 _FLAT_PREFIXES = ("lora_unet__", "lora_unet_", "lora_transformer_", "lycoris_")
-# Wan's names and diffusers' (diffusers, scripts/convert_wan_to_diffusers.py). Wan's norm3 is diffusers' norm2; Wan's
-# own norm2 has no weights and so never stands in a file.
-_DIFFUSERS_IN_BLOCK = (
-    ("self_attn.q", "attn1.to_q"),
-    ("self_attn.k", "attn1.to_k"),
-    ("self_attn.v", "attn1.to_v"),
-    ("self_attn.o", "attn1.to_out.0"),
-    ("self_attn.norm_q", "attn1.norm_q"),
-    ("self_attn.norm_k", "attn1.norm_k"),
-    ("cross_attn.q", "attn2.to_q"),
-    ("cross_attn.k", "attn2.to_k"),
-    ("cross_attn.v", "attn2.to_v"),
-    ("cross_attn.o", "attn2.to_out.0"),
-    ("cross_attn.norm_q", "attn2.norm_q"),
-    ("cross_attn.norm_k", "attn2.norm_k"),
-    ("ffn.0", "ffn.net.0.proj"),
-    ("ffn.2", "ffn.net.2"),
-    ("norm3", "norm2"),
-    ("modulation", "scale_shift_table"),
-    ("before_proj", "proj_in"),
-    ("after_proj", "proj_out"),
-)
-_DIFFUSERS_OUTSIDE = {
-    "time_embedding.0": "condition_embedder.time_embedder.linear_1",
-    "time_embedding.2": "condition_embedder.time_embedder.linear_2",
-    "time_projection.1": "condition_embedder.time_proj",
-    "text_embedding.0": "condition_embedder.text_embedder.linear_1",
-    "text_embedding.2": "condition_embedder.text_embedder.linear_2",
-    "head.head": "proj_out",
-    "head.modulation": "scale_shift_table",
-}
 _BLOCK = re.compile(r"((?:vace_)?blocks)\.(\d+)\.(.+)")
 _TEXT_ENCODER = re.compile(r"^(lora_te\d*_|text_encoders?[._]|text_model\.|.*t5xxl)|SelfAttention|EncDecAttention")
 # The patch embedding is in every model; only one for more channels, those of an image, can be without a place.
@@ -129,8 +99,8 @@ def diffusers_name(name: str) -> str:
     """What diffusers' ``WanVACETransformer3DModel`` calls the layer of Wan's own name ``name``."""
     found = _BLOCK.fullmatch(name)
     if not found:
-        return _DIFFUSERS_OUTSIDE.get(name, name)
-    for own, theirs in _DIFFUSERS_IN_BLOCK:
+        return DIFFUSERS_OUTSIDE.get(name, name)
+    for own, theirs in DIFFUSERS_IN_BLOCK:
         if found[3] == own or found[3].startswith(f"{own}."):
             return f"{found[1]}.{found[2]}.{theirs}{found[3].removeprefix(own)}"
     return name

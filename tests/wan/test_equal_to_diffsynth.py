@@ -24,6 +24,44 @@ def assert_same(ours, theirs):
     assert np.array_equal(ours[1], theirs[1])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("strength", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("with_control", [False, True])
+def test_the_forward_is_model_fn(engine, tiny, dtype, strength, with_control):
+    """One forward against DiffSynth's, on the same nets and on nets that it loaded itself."""
+    from diffsynth.pipelines.wan_video import model_fn_wan_video
+
+    from s2v_core.wan import transformer
+
+    pipe = load_pipeline(tiny, getattr(torch, dtype))
+    ours = load_engine(tiny, device="cpu", dtype=dtype)
+    generator = torch.Generator().manual_seed(11)
+
+    def noise(*shape):
+        return torch.randn(shape, generator=generator).to(ours.dtype)
+
+    latents, control, text, time = noise(1, 16, 3, 6, 8), noise(1, 96, 3, 6, 8), noise(1, 20, 32), noise(1) + 500
+    context = control if with_control else None
+    with torch.no_grad():
+        constants = transformer.prepare(
+            ours.parts["dit"], ours.parts["vace"], {"positive": text}, context, tuple(latents.shape)
+        )
+        found = transformer.predict(
+            ours.parts["dit"], ours.parts["vace"], constants, "positive", latents, time, strength
+        )
+        for dit, vace in ((pipe.dit, pipe.vace), (ours.parts["dit"], ours.parts["vace"])):
+            theirs = model_fn_wan_video(
+                dit,
+                vace=vace,
+                latents=latents,
+                timestep=time,
+                context=text,
+                vace_context=context,
+                vace_scale=strength,
+            )
+            assert torch.equal(found, theirs)
+
+
 @pytest.mark.parametrize("with_reference", [False, True])
 @pytest.mark.parametrize(("guidance", "steps"), [(1.0, 1), (1.0, 3), (3.0, 2), (5.5, 4), (0.0, 2)])
 def test_guidance_and_steps(engine, pipeline, prompt, settings, control, reference, guidance, steps, with_reference):
