@@ -25,6 +25,7 @@ class Skeleton2VideoExtension(ComfyExtension):
             prompts.BuildDancePrompt,
             wan.LoadWanVace,
             wan.WanVaceLora,
+            wan.ExportLora,
             wan.WanVaceSampler,
             sweeps.SweepAxis,
             sweeps.RunSweep,

@@ -235,6 +235,50 @@ class WanVaceLora(io.ComfyNode):
         return io.NodeOutput((*loras, LoraUse(str(host.model_file("loras", lora)), **values)))
 
 
+class ExportLora(io.ComfyNode):
+    """Writes the stack as one LoRA file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="Skeleton2Video_ExportLora",
+            display_name="Export LoRA",
+            category="Skeleton2Video/wan",
+            description=(
+                "Writes the LoRAs with their strengths and scopes as one file into the output folder; ComfyUI's own "
+                "LoRA loader, used at strength 1, then does the same."
+            ),
+            inputs=[
+                sockets.Model.Input("model", tooltip="From Load Wan-VACE: it says where each layer belongs."),
+                sockets.Loras.Input("loras", display_name="LoRAs", tooltip="From Wan-VACE LoRA."),
+                io.String.Input("name", default="lora", tooltip="The file's name; a number is added."),
+            ],
+            outputs=[
+                io.String.Output("path", display_name="path", tooltip="What was written."),
+                io.String.Output("notes", display_name="notes", tooltip="What other programs do not apply, if any."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, model: Any, loras: tuple[LoraUse, ...], name: str) -> io.NodeOutput:
+        """Write under the next free number."""
+        from ..s2v_core.wan.lora_export import export_lora
+
+        path = host.free_path(host.output_folder("loras"), host.file_stem(name), ".safetensors")
+        progress = host.Progress(1)
+        with host.interruptible() as should_stop:
+            made = export_lora(
+                [(model.lora(use.file), use) for use in loras],
+                (model.parts["dit"], model.parts["vace"]),
+                path,
+                on_progress=progress,
+                should_stop=should_stop,
+            )
+        return io.NodeOutput(made.path, "\n".join(made.notes))
+
+
 class WanVaceSampler(io.ComfyNode):
     """Renders one video."""
 

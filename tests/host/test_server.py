@@ -21,6 +21,7 @@ NODES = {
     "Skeleton2Video_BuildDancePrompt": "Build Dance Prompt",
     "Skeleton2Video_LoadWanVace": "Load Wan-VACE",
     "Skeleton2Video_WanVaceLora": "Wan-VACE LoRA",
+    "Skeleton2Video_ExportLora": "Export LoRA",
     "Skeleton2Video_WanVaceSampler": "Wan-VACE Sampler",
     "Skeleton2Video_SweepAxis": "Sweep Axis",
     "Skeleton2Video_RunSweep": "Run Sweep",

@@ -240,3 +240,24 @@ def test_failed_cells_are_shown_and_tried_again(host: Any, cell_hashes: Callable
     prompt[sweep]["inputs"]["name"] = "all_failing"
     run = host.run(prompt)
     assert run.ended == "execution_error" and "All 2 cells" in run.error and "stranger.safetensors" in run.error
+
+
+def test_a_stack_is_exported_as_one_lora(host: Any) -> None:
+    from s2v_core.wan.lora_file import load_lora
+
+    prompt = small("pose_to_video", host)
+    model = node_of(prompt, "LoadWanVace")
+    first = {"lora": "dance.safetensors", "strength": 0.5, "scope": "only ffn"}
+    run = host.run(
+        {
+            model: prompt[model],
+            "90": {"class_type": "Skeleton2Video_WanVaceLora", "inputs": first},
+            "91": {"class_type": "Skeleton2Video_ExportLora", "inputs": {"model": [model, 0], "loras": ["90", 0],
+                                                                         "name": "mine"}},
+            "92": {"class_type": "PreviewAny", "inputs": {"source": ["91", 0]}},
+        }
+    )  # fmt: skip
+    assert run.ended == "execution_success", run.error
+    made = load_lora(run.outputs["92"]["text"][0])
+    assert made.layers
+    assert all(".ffn." in name for name in made.layers)

@@ -40,6 +40,7 @@ WIDGETS = {
     "Skeleton2Video_WanVaceLora": [
         *("lora", "strength", "scope", "from_step", "to_step", "ramp_in", "ramp_out", "allow_unmatched"),
     ],
+    "Skeleton2Video_ExportLora": ["name"],
     "Skeleton2Video_WanVaceSampler": [*SETTINGS, *LATER],
     "Skeleton2Video_SweepAxis": ["axis", "values"],
     "Skeleton2Video_RunSweep": ["name", *SETTINGS, *LATER],
@@ -58,6 +59,7 @@ OUTPUTS = {
     "Skeleton2Video_BuildDancePrompt": ["prompt", "text", "negative"],
     "Skeleton2Video_LoadWanVace": ["model"],
     "Skeleton2Video_WanVaceLora": ["LoRAs"],
+    "Skeleton2Video_ExportLora": ["path", "notes"],
     "Skeleton2Video_WanVaceSampler": ["frames", "video", "notes"],
     "Skeleton2Video_SweepAxis": ["axes"],
     "Skeleton2Video_RunSweep": ["sweep"],
