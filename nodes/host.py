@@ -303,9 +303,11 @@ def rendering(engine: Any) -> Iterator[Callable[[], bool]]:
     import torch
 
     device = torch.device(engine.device)
-    parts = [Path(file) for file in (engine.files.transformer, engine.files.vae, engine.files.text_encoder)]
     if device.type != "cpu":
-        comfy.model_management.free_memory(sum(part.stat().st_size for part in parts), device)
+        from ..s2v_core.wan.contents import weights_size
+
+        need = sum(weights_size(path, net) for net, path in engine.files.weights().items())
+        comfy.model_management.free_memory(need, device)
     try:
         with interruptible() as should_stop, torch.inference_mode(False), torch.no_grad():
             yield should_stop

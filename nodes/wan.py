@@ -137,13 +137,13 @@ class LoadWanVace(io.ComfyNode):
                 io.Combo.Input(
                     "diffusion_model",
                     options=host.model_names("diffusion_models"),
-                    tooltip="The transformer with its VACE blocks, from models/diffusion_models.",
+                    tooltip="The transformer with its VACE blocks, from models/diffusion_models; of shards any one.",
                 ),
                 io.Combo.Input("vae", options=host.model_names("vae"), tooltip="The Wan2.1 VAE, from models/vae."),
                 io.Combo.Input(
                     "text_encoder",
                     options=host.model_names("text_encoders"),
-                    tooltip="The umT5-XXL text encoder, from models/text_encoders.",
+                    tooltip="The umT5-XXL text encoder, from models/text_encoders, in any layout; also as scaled fp8.",
                 ),
                 io.Combo.Input(
                     "dtype",
@@ -160,7 +160,8 @@ class LoadWanVace(io.ComfyNode):
                     default=BESIDE,
                     tooltip=(
                         "The folder with the text encoder's tokenizer.json, in models/text_encoders. "
-                        "Beside the text encoder means its own folder, or google/umt5-xxl in it."
+                        "Beside the text encoder means inside its file, as ComfyUI's have it, or its own folder, or "
+                        "google/umt5-xxl in it."
                     ),
                 ),
             ],
@@ -171,7 +172,11 @@ class LoadWanVace(io.ComfyNode):
     def fingerprint_inputs(cls, diffusion_model: str, vae: str, text_encoder: str, **_: Any) -> str:
         """Changes when one of the files does."""
         try:
-            return " ".join(host.file_stamp(path) for path in _files(diffusion_model, vae, text_encoder))
+            from ..s2v_core.wan.weights_file import weight_files
+
+            chosen = _files(diffusion_model, vae, text_encoder)
+            parts = [part for path in chosen for shards in weight_files(path) for part in shards]
+            return " ".join(host.file_stamp(Path(part)) for part in parts)
         except (S2VError, OSError):
             return "missing"
 
@@ -184,13 +189,15 @@ class LoadWanVace(io.ComfyNode):
 
         transformer, autoencoder, encoder = map(str, _files(diffusion_model, vae, text_encoder))
         folder = "" if tokenizer == BESIDE else str(host.tokenizer_folder(tokenizer))
-        progress = host.Progress(4)
-        engine = load_engine(
-            ModelFiles(transformer, autoencoder, encoder, folder),
-            device=host.torch_device() if device == "auto" else device,
-            dtype=dtype,
-            on_progress=lambda done, total, what: progress(done, total),
-        )
+        progress = host.Progress(1)
+        with host.interruptible() as should_stop:
+            engine = load_engine(
+                ModelFiles(transformer, autoencoder, encoder, folder),
+                device=host.torch_device() if device == "auto" else device,
+                dtype=dtype,
+                on_progress=lambda done, total, what: progress(done, total),
+                should_stop=should_stop,
+            )
         return io.NodeOutput(engine)
 
 

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 @with_settings(SampleSettings, "values")
 def sample(
-    transformer: Annotated[Path, typer.Option(help="Wan2.1-VACE's transformer: a file, or a folder of shards.")],
-    vae: Annotated[Path, typer.Option(help="Wan's VAE.")],
-    text_encoder: Annotated[Path, typer.Option(help="umT5-XXL, in Wan's, ComfyUI's or diffusers' layout.")],
+    transformer: Annotated[
+        Path, typer.Option(help="Wan2.1-VACE's transformer: a file, any of its shards, or a folder.")
+    ],
+    vae: Annotated[Path, typer.Option(help="Wan's VAE: a file or a folder; one folder may hold all three.")],
+    text_encoder: Annotated[Path, typer.Option(help="umT5-XXL, in any layout.")],
     values: dict[str, Any],
-    tokenizer: Annotated[str, typer.Option(help="Its tokenizer's folder; beside the text encoder if left out.")] = "",
+    tokenizer: Annotated[
+        str, typer.Option(help="Its tokenizer's folder; in the text encoder's file or beside it if left out.")
+    ] = "",
     text: Annotated[str, typer.Option("--prompt", help="The prompt; built from the clip's name if left out.")] = "",
     negative: Annotated[str | None, typer.Option(help="The negative prompt; a default of its own if left out.")] = None,
     subject: Annotated[str, typer.Option(help="Who is seen, for a prompt that is built.")] = "",
