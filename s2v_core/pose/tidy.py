@@ -46,7 +46,7 @@ class TidySettings:
     )
     smooth_ms: float = number(
         SMOOTH_MS,
-        "Smoothing window in milliseconds; 0 is off. 300 halves the trembling and keeps 94% of a beat at 120 BPM.",
+        "Smoothing window in milliseconds; 0 is off. 300 at least halves the trembling and keeps 94% of a beat at 120 BPM.",
         0.0,
         2000.0,
         10.0,
@@ -111,16 +111,22 @@ def fill_gaps(track: PoseTrack, *, max_gap_ms: float = MAX_GAP_MS) -> PoseTrack:
 
 
 def smooth(track: PoseTrack, *, window_ms: float = SMOOTH_MS) -> PoseTrack:
-    """The track with each point's path smoothed, x and y alike, over each run of frames in which it scores
-    more than 0.3 (what is drawn); what scores less stays, and pulls at nothing.
+    """The track with each point's path smoothed, x and y alike, over each run of frames that have it.
 
-    ``window_ms`` becomes the nearest odd number of frames. Two passes of Savitzky and Golay's filter of order 2
-    (Analytical Chemistry 36, 1964) over this window: a parabola is fitted around each frame and read off in its middle,
-    so nothing is delayed and steady movement, speeding up and slowing down stay as they are. Two short passes suppress
-    as much noise as one long one (window 5 twice, or 7 once, leave 22% of the second difference of white noise) and
-    keep more of the beat: see the gains below. A run shorter than the window takes the longest odd window that fits;
-    fewer than 5 frames have nothing to smooth at order 2 and stay as they are, and so does the whole track when the
-    window is that short. A gap is never smoothed across. Scores stay. Raises SettingsError for a time below 0.
+    A frame has a point that scores more than 0.3 (what is drawn): what scores less stays as it is and pulls at nothing,
+    and a gap is never smoothed across. ``window_ms`` becomes the nearest odd number of frames. Over this window
+    Savitzky and Golay's filter of order 2 (Analytical Chemistry 36, 1964) goes twice: around each frame a parabola is
+    fitted and read off in its middle, so nothing is delayed, and steady movement, speeding up and slowing down stay as
+    they are. Two short passes suppress as much noise as one long one (5 frames twice, or 7 once, leave 22% of the
+    second difference of white noise) and keep more of the beat. What 300 ms (5 frames) do at 16 frames a second:
+
+    - a swing at 60 beats a minute keeps 99.6% of its width, at 120 94%, at 150 87% (one pass of 7 frames: 87% and 73%);
+    - an accent, a move of 150 ms from rest to rest, stays in its frame, keeps 65% of its top speed and overshoots by
+      4%; a hit and return of 300 ms keeps 85% of its reach.
+
+    A run shorter than the window takes the longest odd window that fits; fewer than 5 frames leave order 2 nothing to
+    smooth and stay as they are, and so does the whole track where the window is that short. Scores stay. Raises
+    SettingsError for a time below 0.
     """
     window = 2 * (_frames(window_ms, track, "smoothing window") // 2) + 1
     if window <= _ORDER + 1:
