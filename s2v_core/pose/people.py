@@ -61,7 +61,7 @@ def select(track: PoseTrack, rule: str | int = "all") -> PoseTrack:
     """
     if rule == "all":
         return track
-    present = (track.scores > 0).any(axis=2)
+    present = np.asarray((track.scores > 0).any(axis=2))
     if isinstance(rule, str) and rule not in RULES:
         raise SettingsError(
             f"There is no rule {rule!r} to choose a person by.",
@@ -101,7 +101,7 @@ def _worth(track: PoseTrack, rule: str, present: Array) -> Array:
     if rule == "longest":
         return np.asarray(present.sum(axis=0))
     good = track.scores > GOOD
-    seen = good.any(axis=2)
+    seen = np.asarray(good.any(axis=2))
     low = np.where(seen[..., None], np.where(good[..., None], track.points, np.inf).min(axis=2), 0)
     high = np.where(seen[..., None], np.where(good[..., None], track.points, -np.inf).max(axis=2), 0)
     if rule == "largest":

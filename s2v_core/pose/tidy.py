@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -46,7 +46,7 @@ class TidySettings:
     )
     smooth_ms: float = number(
         SMOOTH_MS,
-        "Smoothing window in milliseconds; 0 is off. 300 at least halves the trembling and keeps 94% of a beat at 120 BPM.",
+        "Smoothing window in milliseconds; 0 is off. 300 halves the trembling and keeps 94% of a beat at 120 BPM.",
         0.0,
         2000.0,
         10.0,
@@ -68,16 +68,15 @@ class TidySettings:
 def tidy(track: PoseTrack, settings: TidySettings | None = None) -> PoseTrack:
     """The whole: identity (``link``), person (``select``), ``guard``, ``fill_gaps``, ``smooth``.
 
-    The notes of the backend stay; each step adds its own (see ``notes``), and a frame whose body scores less than 0.4
-    in the mean gets "low score 0.31", one without anybody "no person found". Raises what ``select`` raises.
+    The notes of the backend stay; each step adds its own (see ``notes``). A frame whose body scores less than 0.4 in
+    the mean, or of which nothing was kept, gets "low score 0.31", one without anybody "no person found". Raises what
+    ``select`` raises.
     """
     settings = settings or TidySettings()
     if track.points.shape[1] > 1:
         track = link(track)
     track = select(track, settings.person_number if settings.person == NUMBER else settings.person)
-    track = _note_scores(track)
-    if settings.guard:
-        track = guard(track)
+    track = _note_scores(track, guard(track) if settings.guard else track)
     return smooth(fill_gaps(track, max_gap_ms=settings.max_gap_ms), window_ms=settings.smooth_ms)
 
 
@@ -91,20 +90,21 @@ def fill_gaps(track: PoseTrack, *, max_gap_ms: float = MAX_GAP_MS) -> PoseTrack:
     SettingsError for a time below 0.
     """
     longest = _frames(max_gap_ms, track, "gap")
-    points, scores = track.points.copy(), track.scores.copy()
     seen = track.scores > GOOD
-    for person, point in np.argwhere(seen.any(axis=0) & ~seen.all(axis=0)):
-        found = np.flatnonzero(seen[:, person, point])
-        gaps = [(a, b) for a, b in pairwise(found) if 1 < b - a <= longest + 1]
+    points, scores = _by_point(track.points).copy(), _by_point(track.scores).copy()
+    for pattern, columns in _patterns(seen):
+        found = np.flatnonzero(pattern)
+        gaps = [(before, after) for before, after in pairwise(found) if 1 < after - before <= longest + 1]
         if not gaps:
             continue
         from scipy.interpolate import PchipInterpolator
 
-        curve = PchipInterpolator(found, track.points[found, person, point].astype(np.float64))
+        curve = PchipInterpolator(found, points[np.ix_(found, columns)].astype(np.float64))
         for before, after in gaps:
             missing = np.arange(before + 1, after)
-            points[missing, person, point] = curve(missing)
-            scores[missing, person, point] = min(scores[before, person, point], scores[after, person, point])
+            points[np.ix_(missing, columns)] = curve(missing)
+            scores[np.ix_(missing, columns)] = np.minimum(scores[before, columns], scores[after, columns])
+    points, scores = points.reshape(track.points.shape), scores.reshape(track.scores.shape)
     counts = ((scores > GOOD) & ~seen).sum(axis=(1, 2))
     said = {int(t): f"filled {counts[t]} point{'s' if counts[t] > 1 else ''}" for t in np.flatnonzero(counts)}
     return replace(track, points=points, scores=scores, notes=notes.add(track.notes, said))
@@ -133,12 +133,8 @@ def smooth(track: PoseTrack, *, window_ms: float = SMOOTH_MS) -> PoseTrack:
         return track
     from scipy.signal import savgol_filter
 
-    frames, people, count = track.scores.shape
-    seen = (track.scores > GOOD).reshape(frames, people * count)
-    points = track.points.reshape(frames, people * count, 2).astype(np.float64)
-    patterns, of = np.unique(seen, axis=1, return_inverse=True)
-    for index, pattern in enumerate(patterns.T):
-        columns = np.flatnonzero(of.reshape(-1) == index)
+    points = _by_point(track.points).astype(np.float64)
+    for pattern, columns in _patterns(track.scores > GOOD):
         for start, stop in runs(pattern):
             length = min(window, stop - start - (stop - start + 1) % 2)
             if length <= _ORDER + 1:
@@ -150,16 +146,31 @@ def smooth(track: PoseTrack, *, window_ms: float = SMOOTH_MS) -> PoseTrack:
     return replace(track, points=points.reshape(track.points.shape).astype(np.float32))
 
 
+def _by_point(values: Array) -> Array:
+    """[T, P, 134, ...] as [T, P x 134, ...]."""
+    return values.reshape(len(values), values.shape[1] * values.shape[2], *values.shape[3:])
+
+
+def _patterns(seen: Array) -> Iterator[tuple[Array, Array]]:
+    """Bool [T] and the columns of ``_by_point`` that are seen in just these frames; never seen ones are left out."""
+    patterns, of = np.unique(_by_point(seen), axis=1, return_inverse=True)
+    for index, pattern in enumerate(patterns.T):
+        if pattern.any():
+            yield pattern, np.flatnonzero(of.reshape(-1) == index)
+
+
 def _frames(milliseconds: float, track: PoseTrack, what: str) -> int:
     if not milliseconds >= 0:
         raise SettingsError(f"A {what} cannot last {milliseconds} ms.", expected="ms from 0", got=f"{milliseconds}")
     return math.floor(milliseconds * float(track.fps) / 1000 + 1e-9)
 
 
-def _note_scores(track: PoseTrack) -> PoseTrack:
-    body = track.scores[..., BODY]
+def _note_scores(found: PoseTrack, kept: PoseTrack) -> PoseTrack:
+    """``kept`` with a note where the body as it was ``found`` scores low, or nothing of it was kept."""
+    body = found.scores[..., BODY]
     count = (body > 0).sum(axis=2)
     mean = np.where(count, body.sum(axis=2) / np.maximum(count, 1), np.inf).min(axis=1, initial=np.inf)
-    said = {int(t): f"low score {mean[t]:.2f}" for t in np.flatnonzero(mean < _LOW)}
-    empty = [t for t in np.flatnonzero(~track.found).tolist() if not track.notes[t]]
-    return replace(track, notes=notes.add(track.notes, {**said, **dict.fromkeys(empty, notes.NO_PERSON)}))
+    low = np.isfinite(mean) & ((mean < _LOW) | ~kept.found)
+    said = {int(t): f"low score {mean[t]:.2f}" for t in np.flatnonzero(low)}
+    empty = [t for t in np.flatnonzero(~kept.found & ~low).tolist() if not kept.notes[t]]
+    return replace(kept, notes=notes.add(kept.notes, {**said, **dict.fromkeys(empty, notes.NO_PERSON)}))

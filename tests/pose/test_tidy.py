@@ -80,7 +80,7 @@ def test_jitter_is_the_mean_second_difference_of_the_points_that_are_seen() -> N
     track.points[4, 0, 2] += (3, 4)  # 5 pixels: second differences of 5, 10 and 5 among 18 points in 7 triples
     assert jitter(track).pixels == pytest.approx(20 / (18 * 7), rel=1e-3)
     assert jitter(track).share == pytest.approx(jitter(track).pixels / 200, rel=0.02)
-    track.scores[5, 0, 2] = GOOD
+    track.scores[[3, 5], 0, 2] = GOOD
     assert jitter(track) == Jitter(0.0, 0.0)
     for frames in (0, 1, 2):
         assert jitter(path(np.arange(frames))) == Jitter(0.0, 0.0)
