@@ -61,6 +61,12 @@ def presenter_clip() -> Clip:
 
 
 @pytest.fixture(scope="session")
+def gown_clip() -> Clip:
+    """A dancer in a long gown that hides the legs; close to the edge, arms in flight: 45 frames of 350 x 350."""
+    return load_webp(real_clip_path("video_wan_dancer-1"))
+
+
+@pytest.fixture(scope="session")
 def mediapipe_wheel() -> Path:
     """A wheel of mediapipe 0.10.14, only unpacked, never installed; skips the test when there is none."""
     if chosen := os.environ.get("S2V_MEDIAPIPE_WHEEL"):
@@ -91,3 +97,15 @@ def blazepose_models(mediapipe_wheel: Path, tmp_path_factory: pytest.TempPathFac
 def dancer_track(dancer_clip: Clip, blazepose_models: Path) -> PoseTrack:
     """The dancer's points, found once."""
     return extract_blazepose(dancer_clip)
+
+
+@pytest.fixture(scope="session")
+def field_track(field_clip: Clip, blazepose_models: Path) -> PoseTrack:
+    """The points of the woman in the field, found once."""
+    return extract_blazepose(field_clip)
+
+
+@pytest.fixture(scope="session")
+def gown_track(gown_clip: Clip, blazepose_models: Path) -> PoseTrack:
+    """The points of the dancer in the gown, found once."""
+    return extract_blazepose(gown_clip)

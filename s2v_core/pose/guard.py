@@ -20,10 +20,11 @@ from .track import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, PoseTrack
 _SURE = 0.4  # a run of points that score more than GOOD counts where one of them reaches this
 _ALONE_MS = 250.0  # nothing else was found for so long before and after: alone
 _SHORT_MS = 100.0  # and what is alone for less than this is a flicker
-_SWAP_MS = 130.0  # left and right are swapped for no longer
-_SWAP = 0.1  # body heights by which each point comes nearer to its neighbours in time when it is swapped back
+_SWAP_MS = 200.0  # from the last frame before left and right were swapped to the first one after
+_SWAP = 0.08  # body heights by which each point comes nearer to its neighbours in time when it is swapped back
 _PUSH = 50.0  # body heights a second squared, half of it: about nine times gravity, there and back again
 _JUMP = 0.1  # body heights: no jump is less
+_JUMP_FPS = 16.0  # the jumps of hands and face are for this rate or more; with less time between they may be longer
 _ENOUGH = 5  # points of a hand or a face
 
 # Left and right of the body, with the hands and feet that go with them.
@@ -41,7 +42,7 @@ class _Part:
 
     ``root``: its point nearest to the body; ``anchors``: points of the body, the first of which, else the mean of the
     others, it belongs to. ``far``: from root to anchor; ``large`` and ``small``: from the root to its farthest point;
-    ``jump``: how far it moves against its anchor, there and back in one frame.
+    ``jump``: how far it goes against its anchor, to be back in the next frame.
     """
 
     kind: str
@@ -58,8 +59,8 @@ class _Part:
 
 # Of a forearm, 0.146 of the height (a hand is 0.108), and of a head, 0.13.
 _PARTS = (
-    _Part("hand", "left ", LEFT_HAND, 92, (7,), 0.146, 0.5, 1.3, 0.12, 0.3),
-    _Part("hand", "right ", RIGHT_HAND, 113, (4,), 0.146, 0.5, 1.3, 0.12, 0.3),
+    _Part("hand", "left ", LEFT_HAND, 92, (7,), 0.146, 0.5, 1.3, 0.12, 0.45),
+    _Part("hand", "right ", RIGHT_HAND, 113, (4,), 0.146, 0.5, 1.3, 0.12, 0.45),
     _Part("face", "", FACE, 54, (0, 14, 15, 16, 17), 0.13, 0.6, 1.3, 0.15, 0.5),
 )
 
@@ -69,7 +70,8 @@ def guard(track: PoseTrack) -> PoseTrack:
 
     - Scores: a point stays through a run of scores above 0.3 (what is drawn) if one of the run reaches 0.4; so that no
       point blinks because its score wavers around the threshold.
-    - Arms and legs whose left and right are swapped for up to 130 ms are swapped back ("swapped back: arms").
+    - Arms and legs whose left and right are swapped, and right again within 200 ms, are swapped back ("swapped back:
+      arms").
     - Body and feet: a point that jumps away and back in one frame ("points dropped: 2 jumped").
     - Hands and face ("hand dropped: left far"): "far" from their wrist or nose, "large" or "small" beyond what a
       forearm or head allows, "jumped" against the body in one frame, or "sparse", with fewer than 5 points.
@@ -78,7 +80,8 @@ def guard(track: PoseTrack) -> PoseTrack:
     With several people the note says whose: "hand dropped: left far (person 1)". Scores that stay are not changed.
     Jumps are judged by acceleration: nobody is thrown out and back with nine times gravity.
     """
-    points, scores = track.points.copy(), track.scores.copy()
+    scores = track.scores.copy()
+    points = np.where(scores[..., None] > 0, track.points, np.float32(0))  # what was not found may be anything
     tall = heights_over_time(track)
     noted, people, fps = track.notes, points.shape[1], float(track.fps)
     for person in range(people):
@@ -102,10 +105,10 @@ def _guard_one(points: Array, scores: Array, tall: Array, fps: float) -> list[tu
     scores[jumped] = 0
     said += _counted(jumped, "jumped")
     for part in _PARTS:
-        for reason, frames in _faults(part, points, scores, tall):
+        for reason, frames in _faults(part, points, scores, tall, fps):
             scores[frames, part.points] = 0
             said += [(int(frame), f"{part.kind} dropped: {part.side}{reason}") for frame in np.flatnonzero(frames)]
-        alone = _alone((scores[:, part.points] > 0).any(axis=1), fps)
+        alone = _alone(np.asarray((scores[:, part.points] > 0).any(axis=1)), fps)
         scores[alone, part.points] = 0
         said += [(int(frame), f"{part.kind} dropped: {part.side}blinked") for frame in np.flatnonzero(alone)]
     blinked = np.zeros(scores.shape, bool)
@@ -119,7 +122,7 @@ def _swapped(points: Array, scores: Array, tall: Array, own: list[int], other: l
     """The frames in which these points lie where their other side's should be, while the frames around agree."""
     seen = (scores[:, own] > GOOD) & (scores[:, other] > GOOD)
     place = points.astype(np.float64)
-    for length in range(1, max(1, math.floor(_SWAP_MS / 1000 * fps)) + 1):
+    for length in range(1, math.floor(_SWAP_MS / 1000 * fps + 1e-9)):
         ends = len(place) - length  # of the frames before: each is followed by ``length`` frames and one after
         if ends < 2:
             return
@@ -134,7 +137,7 @@ def _swapped(points: Array, scores: Array, tall: Array, own: list[int], other: l
         )
         wrong = (count >= 4) & ((kept - swapped) / 2 > _SWAP * tall[first]) & (swapped < kept / 2)
         done = 0
-        for frame in np.flatnonzero(wrong) + 1:
+        for frame in (np.flatnonzero(wrong) + 1).tolist():
             if frame <= done:
                 continue
             for inner in range(frame, frame + length):
@@ -166,10 +169,10 @@ def _jumped(points: Array, scores: Array, tall: Array, fps: float) -> Array:
     return jumped
 
 
-def _faults(part: _Part, points: Array, scores: Array, tall: Array) -> list[tuple[str, Array]]:
+def _faults(part: _Part, points: Array, scores: Array, tall: Array, fps: float) -> list[tuple[str, Array]]:
     """What is wrong with a hand or face, each with its frames, bool [T]; a frame has one fault at most."""
     place, seen = points[:, part.points].astype(np.float64), scores[:, part.points] > 0
-    present, unit = seen.any(axis=1), part.unit * tall
+    present, unit = np.asarray(seen.any(axis=1)), part.unit * tall
     anchor = _anchor(part, points, scores)
     root_at = part.root - part.points.start
     # Where the root was not found, the point nearest to the anchor stands for it.
@@ -193,9 +196,9 @@ def _faults(part: _Part, points: Array, scores: Array, tall: Array) -> list[tupl
         (np.linalg.norm(step, axis=-1) * shared).sum(axis=1) / np.maximum(shared.sum(axis=1), 1)
         for step in (against[1:-1] - (against[:-2] + against[2:]) / 2, against[2:] - against[:-2])
     )
-    limit = part.jump * unit[1:-1]
+    limit = part.jump * max(1.0, (_JUMP_FPS / fps) ** 2) * unit[1:-1]
     jumped = np.zeros(len(place), bool)
-    jumped[1:-1] = ready & (away > limit) & (apart < limit / 2)
+    jumped[1:-1] = ready & (away > limit) & (apart < away / 2)
     return [*faults, ("jumped", jumped)]
 
 

@@ -27,7 +27,7 @@ _REACH, _REACH_SPEED, _REACH_MAX = 0.35, 1.0, 1.0  # how far from where expected
 _FAR = 2.0  # no point counts as further than this: one point gone astray does not decide
 _MEMORY = 0.25  # a velocity is measured over this time; to look further ahead, over as long a time before
 _STILL = 0.15  # that somebody stood still instead of going on costs this much
-_RETURN = 0.05  # that somebody was not found for some frames
+_RETURN, _RETURN_SPEED = 0.05, 0.03  # that somebody was not found: at once, more by time
 _SIZE = 0.2  # that somebody is e times another size
 _NEW = 1.0  # that somebody is new
 _BEAM, _BEHIND = 24, 1.0  # histories that are carried along, and how much worse than the best they may be
@@ -103,7 +103,7 @@ def spots_of(track: PoseTrack) -> tuple[list[list[Spot]], set[int]]:
 
 
 def likeliest_paths(everybody: list[list[Spot]], away: float) -> list[list[Spot]]:
-    """The spots of each person in the order of time. Whoever is not found for more than ``away`` seconds is gone."""
+    """The spots of each person in the order of time, no two of which are more than ``away`` seconds apart."""
     histories = [_History(0.0, (), ())]
     for found in everybody:
         if found:
@@ -188,7 +188,7 @@ def _costs(steps: list[_Step], found: list[Spot]) -> Array:
     off = np.minimum(moved, still)
     cost = off + _SIZE * np.abs(np.log(tall[:, None] / new_tall))
     frames = found[0].frame - np.array([spot.frame for spot in last])
-    cost += np.where(frames > 1, _RETURN, 0.0)[:, None]
+    cost += np.where(frames > 1, _RETURN + _RETURN_SPEED * gap, 0.0)[:, None]
     reach = np.minimum(_REACH + _REACH_SPEED * gap, _REACH_MAX)
     return np.asarray(np.where(off <= reach[:, None], cost, np.inf))
 

@@ -47,8 +47,7 @@ def heights(points: Array, scores: Array) -> Array:
     ``points`` [..., 134, 2], ``scores`` [..., 134]. Each limb whose ends score more than 0.3 is divided by its share of
     the stature; limbs that point at the camera look short, so the upper quartile is taken.
     """
-    lengths = np.where(_seen(scores), _lengths(points), np.nan) / _SHARES
-    return _percentile(lengths, 75)
+    return _percentile(_lengths(points, scores) / _SHARES, 75)
 
 
 def body_height(track: PoseTrack) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -57,7 +56,7 @@ def body_height(track: PoseTrack) -> np.ndarray[Any, np.dtype[np.float64]]:
     It does not shrink when they crouch, and needs no feet: of each limb the 90th percentile of its lengths over time
     (in some frame it lies across the view), divided by its share of the stature; then the median over the limbs.
     """
-    lengths = np.where(_seen(track.scores), _lengths(track.points), np.nan)
+    lengths = _lengths(track.points, track.scores)
     return _percentile(_percentile(np.moveaxis(lengths, 0, -1), 90) / _SHARES, 50)
 
 
@@ -67,6 +66,8 @@ def heights_over_time(track: PoseTrack, around_ms: float = 500.0) -> np.ndarray[
     The upper quartile of ``heights`` within ``around_ms`` before and after; ``body_height`` where no limb is seen
     there, and NaN for one of whom none was ever seen.
     """
+    if len(track) == 0:
+        return np.empty(track.points.shape[:2])
     reach = math.floor(around_ms / 1000 * track.fps)
     padded = np.pad(heights(track.points, track.scores), ((reach, reach), (0, 0)), constant_values=np.nan)
     around = _percentile(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0), 75)
@@ -82,7 +83,8 @@ def jitter(track: PoseTrack, points: slice = BODY, threshold: float = GOOD) -> J
     seen = np.zeros(track.scores.shape, bool)
     seen[..., points] = track.scores[..., points] > threshold
     seen = seen[2:] & seen[1:-1] & seen[:-2]
-    moved = np.linalg.norm(np.diff(track.points.astype(np.float64), n=2, axis=0), axis=-1)
+    place = np.where(track.scores[..., None] > 0, track.points, 0).astype(np.float64)
+    moved = np.linalg.norm(np.diff(place, n=2, axis=0), axis=-1)
     tall = np.broadcast_to(body_height(track)[:, None], (track.points.shape[1], POINTS))
     share = (moved / tall)[seen]
     share = share[np.isfinite(share)]
@@ -95,16 +97,18 @@ def runs(seen: Array) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def _seen(scores: Array) -> Array:
-    return np.asarray((scores[..., _ENDS[0]] > GOOD) & (scores[..., _ENDS[1]] > GOOD))
-
-
-def _lengths(points: Array) -> Array:
-    return np.asarray(np.linalg.norm(points[..., _ENDS[0], :].astype(np.float64) - points[..., _ENDS[1], :], axis=-1))
+def _lengths(points: Array, scores: Array) -> Array:
+    """Of each limb, [..., 10]; NaN where an end is not seen."""
+    seen = scores > GOOD
+    place = np.where(seen[..., None], points, 0).astype(np.float64)
+    lengths = np.linalg.norm(place[..., _ENDS[0], :] - place[..., _ENDS[1], :], axis=-1)
+    return np.where(seen[..., _ENDS[0]] & seen[..., _ENDS[1]], lengths, np.nan)
 
 
 def _percentile(values: Array, q: float) -> Array:
     """Over the last axis, leaving NaN out; NaN where there is nothing else."""
-    empty = np.isnan(values).all(axis=-1, keepdims=True)
+    if values.shape[-1] == 0:
+        return np.full(values.shape[:-1], np.nan)
+    empty = np.asarray(np.isnan(values).all(axis=-1, keepdims=True))
     filled = np.where(empty, 0.0, values)
     return np.asarray(np.where(empty[..., 0], np.nan, np.nanpercentile(filled, q, axis=-1)))

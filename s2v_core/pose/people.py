@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from .measure import GOOD
 from .settings import RULES
 from .track import POINTS, PoseTrack
 
-MAX_AWAY_MS = 2000.0  # somebody gone for longer is somebody new
+MAX_AWAY_MS = 5000.0  # somebody gone for longer is somebody new
 
 Array = np.ndarray[Any, Any]
 
@@ -35,7 +36,8 @@ def link(track: PoseTrack, *, max_away_ms: float = MAX_AWAY_MS) -> PoseTrack:
     if not max_away_ms >= 0:
         raise SettingsError("People cannot be away for this time.", expected="ms from 0", got=f"{max_away_ms}")
     everybody, doubled = spots_of(track)
-    paths = sorted(likeliest_paths(everybody, max_away_ms / 1000), key=_rank)
+    longest = max_away_ms / 1000 + 1 / float(track.fps)  # from the last frame with somebody to the next
+    paths = sorted(likeliest_paths(everybody, longest), key=_rank)
     frames = len(track)
     points = np.zeros((frames, max(1, len(paths)), POINTS, 2), np.float32)
     scores = np.zeros((frames, max(1, len(paths)), POINTS), np.float32)
@@ -59,7 +61,7 @@ def select(track: PoseTrack, rule: str | int = "all") -> PoseTrack:
     """
     if rule == "all":
         return track
-    present = (track.scores > 0).any(axis=2)
+    present = np.asarray((track.scores > 0).any(axis=2))
     if isinstance(rule, str) and rule not in RULES:
         raise SettingsError(
             f"There is no rule {rule!r} to choose a person by.",
@@ -76,7 +78,7 @@ def select(track: PoseTrack, rule: str | int = "all") -> PoseTrack:
         )
     if isinstance(rule, str):
         chosen = int(people[np.argmax(_worth(track, rule, present)[people])])
-    elif rule in people.tolist():
+    elif isinstance(rule, Integral) and not isinstance(rule, bool) and rule in people:
         chosen = int(rule)
     else:
         raise SettingsError(
@@ -99,13 +101,13 @@ def _worth(track: PoseTrack, rule: str, present: Array) -> Array:
     if rule == "longest":
         return np.asarray(present.sum(axis=0))
     good = track.scores > GOOD
-    low = np.where(good[..., None], track.points, np.inf).min(axis=2)
-    high = np.where(good[..., None], track.points, -np.inf).max(axis=2)
-    seen = good.any(axis=2)
+    seen = np.asarray(good.any(axis=2))
+    low = np.where(seen[..., None], np.where(good[..., None], track.points, np.inf).min(axis=2), 0)
+    high = np.where(seen[..., None], np.where(good[..., None], track.points, -np.inf).max(axis=2), 0)
     if rule == "largest":
-        return np.asarray(np.where(seen, np.prod(np.where(seen[..., None], high - low, 0), axis=-1), 0).mean(axis=0))
+        return np.asarray(np.prod(high - low, axis=-1).mean(axis=0))
     middle = np.array([track.canvas[1] / 2, track.canvas[0] / 2])
-    away = np.linalg.norm(np.where(seen[..., None], (low + high) / 2, 0) - middle, axis=-1)
+    away = np.linalg.norm((low + high) / 2 - middle, axis=-1)
     return np.asarray(-np.where(seen, away, np.linalg.norm(middle)).mean(axis=0))
 
 
