@@ -139,12 +139,18 @@ def run_sweep_file(
         control = control_from_dance(file.inputs.clip, settings, start=file.inputs.start, on_progress=on_pose)
     elif file.inputs.pose:
         control = control_from_pose_video(file.inputs.pose, settings)
-    reference = read_reference(file.inputs.reference) if file.inputs.reference else None
+    inputs = file.inputs
     prompt = _prompt_of(file, control)
     sweep = file.sweep(prompt)
 
     engine = load_engine(models, device=device, dtype=dtype)
-    renderer = Renderer(engine, control.clip if control else None, reference)
+    renderer = Renderer(
+        engine,
+        control.clip if control else None,
+        [read_reference(path) for path in inputs.references],
+        mask=read_mask(inputs.mask) if inputs.mask else None,
+        start=read_clip(inputs.start_clip, frames=settings.frames) if inputs.start_clip else None,
+    )
     result = run_sweep(sweep, renderer, CellStore(folder / "cells"), on_event=on_event, should_stop=should_stop)
     written: dict[str, Any] = {"cells": folder / "cells"}
     if write:

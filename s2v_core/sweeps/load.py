@@ -6,7 +6,9 @@ A full example; only ``axes`` and one of ``prompt``, ``subject`` or a prompt axi
     inputs:
       clip: clips/gBR_sBM_c01_d04_mBR0_ch01.mp4   # the dance clip; or `pose: pose.mkv`, a finished pose video
       start: 1.5                                  # seconds into the clip
-      reference: man.png
+      reference: man.png                          # or several: [front.png, side.png]
+      # mask: mask.png                            # white is drawn anew, black is kept from the pose video
+      # start_clip: draft.mp4                     # with settings: denoise: 0.6
     subject: a man with wavy black hair           # the prompt is built from the clip's name and this;
     # prompt: A man dances...                     # or it is given: a text, or {text: ..., negative: ..., label: ...}
     negative: blurry, distorted                   # of a built prompt, or of a prompt that is only a text
@@ -59,12 +61,24 @@ class _Strict(BaseModel):
 
 
 class Inputs(_Strict):
-    """The pictures: a dance ``clip`` or a finished ``pose`` video, ``start`` in seconds, and a ``reference``."""
+    """The pictures. A dance ``clip`` or a finished ``pose`` video; ``start`` in seconds; ``reference``: one or several.
+
+    ``mask``: white is drawn anew, black is kept from the pose video. ``start_clip``: for a denoise below 1.
+    """
 
     clip: Path | None = None
     pose: Path | None = None
     start: float = Field(default=0.0, ge=0)
-    reference: Path | None = None
+    reference: Path | tuple[Path, ...] | None = None
+    mask: Path | None = None
+    start_clip: Path | None = None
+
+    @property
+    def references(self) -> tuple[Path, ...]:
+        """All reference pictures in their order."""
+        if self.reference is None:
+            return ()
+        return self.reference if isinstance(self.reference, tuple) else (self.reference,)
 
     @model_validator(mode="after")
     def _one_control(self) -> Inputs:
@@ -274,10 +288,13 @@ def _with_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         # normpath, not resolve: links stay as the user wrote them.
         return Path(os.path.normpath(folder / value)) if isinstance(value, (str, Path)) and value != "" else value
 
+    def paths(value: Any) -> Any:
+        return [path(entry) for entry in value] if isinstance(value, list) else path(value)
+
     def keys(value: Any, *names: str) -> Any:
         if not isinstance(value, dict):
             return value
-        return {name: path(entry) if name in names else entry for name, entry in value.items()}
+        return {name: paths(entry) if name in names else entry for name, entry in value.items()}
 
     def lora(value: Any) -> Any:
         if isinstance(value, dict):
@@ -297,7 +314,7 @@ def _with_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 _PATHS = {
-    "inputs": ("clip", "pose", "reference"),
+    "inputs": ("clip", "pose", "reference", "mask", "start_clip"),
     "models": ("transformer", "vae", "text_encoder", "tokenizer"),
 }
 

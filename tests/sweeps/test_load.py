@@ -50,6 +50,21 @@ def test_the_documented_example_is_read_in_full(tmp_path):
         file.sweep()
 
 
+def test_one_or_several_references_a_mask_and_a_start_clip(tmp_path):
+    text = """
+        prompt: A woman dances.
+        inputs: {reference: %s, mask: m.png, start_clip: draft.mp4}
+        axes: {seed: [1, 2]}
+    """
+    one = load_sweep(written(tmp_path, text % "a.png"))
+    assert one.inputs.references == (tmp_path / "a.png",)
+    several = load_sweep(written(tmp_path, text % "[a.png, sub/b.png]"))
+    assert several.inputs.references == (tmp_path / "a.png", tmp_path / "sub/b.png")
+    assert (several.inputs.mask, several.inputs.start_clip) == (tmp_path / "m.png", tmp_path / "draft.mp4")
+    assert load_sweep(dump_sweep(several, tmp_path / "again.yaml")) == several
+    assert load_sweep(written(tmp_path, "prompt: a\naxes: {seed: [1]}\n")).inputs.references == ()
+
+
 def test_lora_axis_paths_lie_beside_the_file(tmp_path):
     text = """
         prompt: {text: a, negative: b, label: base}
