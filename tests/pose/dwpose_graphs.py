@@ -107,7 +107,7 @@ class Yolox(nn.Module):
             scores = torch.cat([self.objects[index](places), self.classes[index](kinds)], dim=1).sigmoid()
             levels.append(torch.cat([self.boxes[index](places), scores], dim=1).flatten(2))
         output = torch.cat(levels, dim=2).transpose(1, 2)
-        return output if self.answer is None else output + self.answer
+        return output if self.answer is None else 0.01 * output.tanh() + self.answer
 
 
 class RtmPose(nn.Module):
@@ -141,7 +141,7 @@ class RtmPose(nn.Module):
         x = x + self.out(gate * (F.relu(query @ key.transpose(1, 2) / 128**0.5) ** 2 @ value))
         columns, rows = self.columns(x), self.rows(x)
         if self.answer_x is not None:
-            columns, rows = 0.01 * columns + self.answer_x, 0.01 * rows + self.answer_y
+            columns, rows = 0.01 * columns.tanh() + self.answer_x, 0.01 * rows.tanh() + self.answer_y
         return columns, rows
 
 

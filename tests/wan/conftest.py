@@ -64,3 +64,14 @@ def control():
 def reference():
     rows, columns = np.mgrid[0:48, 0:64]
     return np.stack([columns * 3, rows * 5, (rows + columns) * 2], -1).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    """Latents, two prompts, control and time, of random numbers."""
+    import torch
+
+    generator = torch.Generator().manual_seed(5)
+    latents = torch.randn(1, 16, 2, 4, 6, generator=generator)
+    contexts = {side: torch.randn(1, 12, 32, generator=generator) for side in ("positive", "negative")}
+    return latents, contexts, torch.randn(1, 96, 2, 4, 6, generator=generator), torch.tensor([700.0])
