@@ -152,10 +152,9 @@ def _assignments(costs: Array) -> Iterator[tuple[float, tuple[int, ...]]]:
     best[columns] = chosen
     least = whole[best, range(found)]
     yield float(least.sum()), tuple(map(int, best))
+    near = whole <= least + _DOUBT
     choices = [
-        sorted(
-            (float(whole[row, column]), int(row)) for row in np.flatnonzero(whole[:, column] <= least[column] + _DOUBT)
-        )
+        sorted((float(whole[row, column]), int(row)) for row in np.flatnonzero(near[:, column]))
         for column in range(found)
     ]
     if all(len(choice) == 1 for choice in choices):
