@@ -28,6 +28,7 @@ _FAR = 2.0  # no point counts as further than this: one point gone astray does n
 _MEMORY = 0.25  # a velocity is measured over this time; to look further ahead, over as long a time before
 _STILL = 0.15  # that somebody stood still instead of going on costs this much
 _RETURN, _RETURN_SPEED = 0.05, 0.03  # that somebody was not found: at once, more by time
+_SIZE = 0.3  # that somebody is e times another size
 _NEW = 1.0  # that somebody is new
 _BEAM, _BEHIND = 24, 1.0  # histories that are carried along, and how much worse than the best they may be
 _WAYS = 100  # to go on from one history, looked at
@@ -182,12 +183,13 @@ def _costs(steps: list[_Step], found: list[Spot]) -> Array:
     last = [step.spot for step in steps]
     gap = found[0].time - np.array([spot.time for spot in last])
     shift = np.stack([_velocity(step, max(_MEMORY, time)) * time for step, time in zip(steps, gap, strict=True)])
-    tall = np.array([step.height for step in steps])
+    tall, seen_tall = np.array([step.height for step in steps]), np.array([spot.height for spot in found])
     moved = _distances(last, found, shift, tall)
     still = _distances(last, found, np.zeros_like(shift), tall) + _STILL
     off = np.minimum(moved, still)
     frames = found[0].frame - np.array([spot.frame for spot in last])
     cost = off + np.where(frames > 1, _RETURN + _RETURN_SPEED * gap, 0.0)[:, None]
+    cost += _SIZE * np.abs(np.log(tall[:, None] / seen_tall))
     reach = np.minimum(_REACH + _REACH_SPEED * gap, _REACH_MAX)
     return np.asarray(np.where(off <= reach[:, None], cost, np.inf))
 

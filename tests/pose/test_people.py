@@ -100,6 +100,24 @@ def test_what_looks_best_in_one_frame_is_not_always_right(seed: int, monkeypatch
     assert sorted(who(link(track), truth)) != [[0], [1]]
 
 
+def test_who_is_pushed_aside_by_whom_they_pass_is_told_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two stiff people who sway on their way, the one in front a tenth taller: of the other only a side is seen."""
+    random, share = np.random.default_rng(0), np.linspace(0, 1, 49)
+    sway = 6 * np.sin(share * 20)
+    ways = [262 - 215 * share + sway, 43 + 225 * share + sway]
+    ways[1][20:29] = 138, 137, 136, 135, np.nan, 177, 174, 173, 173
+    people = [
+        Walker(np.nan_to_num(way), size, cadence=0.0, noise=0.0).points(random)
+        for way, size in zip(ways, (280, 255), strict=True)
+    ]
+    people[1][:, :, 0] = 2 * np.nan_to_num(ways[1])[:, None] - people[1][:, :, 0]  # both face the same way
+    people[1][:, :, 1] += (people[0] - people[1])[:, :18, 1].mean()  # and stand at the same height in the picture
+    truth = track_of(people, [~np.isnan(way) for way in ways])
+    assert_everybody_keeps_a_slot(link(shuffled(truth, random)), truth)
+    monkeypatch.setattr(identity, "_SIZE", 0.0)
+    assert sorted(who(link(truth), truth)) != [[0], [1]]
+
+
 @pytest.mark.parametrize("fps", [8, Fraction(30000, 1001), 60])
 def test_identity_does_not_hang_on_the_frame_rate(fps: Fraction | int) -> None:
     random, frames = np.random.default_rng(5), int(5 * fps)
