@@ -45,11 +45,11 @@ $(WHEELS)/.mediapipe: | $(VENV)/.installed
 		--platform manylinux2014_x86_64 --dest $(WHEELS) mediapipe==0.10.14
 	@touch $@
 
-$(S2V_CACHE)/.blazepose: $(WHEELS)/.mediapipe
+$(S2V_CACHE)/.blazepose-7: $(WHEELS)/.mediapipe
 	$(BIN)/s2v models get blazepose --from $(WHEELS)/mediapipe-0.10.14-*.whl
 	@touch $@
 
-demo: $(VENV)/.installed $(S2V_CACHE)/.blazepose
+demo: $(VENV)/.installed $(S2V_CACHE)/.blazepose-7
 	$(BIN)/s2v demo --out demo
 
 test: $(VENV)/.installed $(VENV)/.peers $(HOST) $(WHEELS)/.mediapipe lint

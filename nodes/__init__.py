@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import aist, pose, prompts, sweeps, wan
+from . import aist, pose, pose_files, prompts, sweeps, wan
 
 
 class Skeleton2VideoExtension(ComfyExtension):
@@ -15,9 +15,17 @@ class Skeleton2VideoExtension(ComfyExtension):
         return [
             aist.LoadAistClip,
             pose.ExtractPose,
+            pose.EditPose,
+            pose.RetargetPose,
+            pose.DrawPose,
+            pose_files.LoadPose,
+            pose_files.SavePose,
+            pose_files.KeypointsToPose,
+            pose_files.PoseToKeypoints,
             prompts.BuildDancePrompt,
             wan.LoadWanVace,
             wan.WanVaceLora,
+            wan.ExportLora,
             wan.WanVaceSampler,
             sweeps.SweepAxis,
             sweeps.RunSweep,

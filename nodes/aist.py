@@ -28,7 +28,7 @@ class LoadAistClip(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "video",
-                    options=host.input_videos(),
+                    options=host.input_files(host.VIDEO_SUFFIXES),
                     upload=io.UploadType.video,
                     tooltip="A video in ComfyUI's input folder or below it, for example gBR_sBM_c01_d04_mBR0_ch01.mp4.",
                 ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -34,6 +34,8 @@ def widget(option: Option, **extra: Any) -> Any:
         return io.Combo.Input(
             option.name, options=list(option.choices), default=option.default, tooltip=option.help, **extra
         )
+    if isinstance(option.default, str):
+        return io.String.Input(option.name, default=option.default, tooltip=option.help, **extra)
     if isinstance(option.default, bool):
         return io.Boolean.Input(option.name, default=option.default, tooltip=option.help, **extra)
     kind = io.Int if isinstance(option.default, int) else io.Float
@@ -46,6 +48,12 @@ def widget(option: Option, **extra: Any) -> Any:
         tooltip=option.help,
         **extra,
     )
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ``SettingsError`` for a value that a combo does not offer: host 0.3.64 does not check it."""
+    if value not in (known := list(choices)):
+        raise SettingsError(f"There is no {name} {value!r}.", expected=f"one of {', '.join(known)}", got=value)
 
 
 # Pictures
@@ -87,6 +95,18 @@ def to_clip(image: Any, fps: float | Fraction, what: str) -> Clip:
     return Clip(to_frames(image, what), Fraction(fps).limit_denominator(1001))
 
 
+def some_pictures(image: Any, what: str, most: int) -> list[np.ndarray[Any, Any]]:
+    """An IMAGE of at most so many pictures, as a list of uint8 [H, W, 3]."""
+    if len(image) > most:
+        raise VideoError(
+            f"{what!r} holds too many pictures.",
+            expected=f"1 to {most} pictures",
+            got=f"{len(image)}",
+            remedy="A whole clip belongs into the control video; choose the pictures, for example with ImageFromBatch.",
+        )
+    return list(to_frames(image, what))
+
+
 def one_picture(image: Any, what: str) -> np.ndarray[Any, Any]:
     """An IMAGE that must hold exactly one picture, as uint8 [H, W, 3]."""
     if len(image) != 1:
@@ -108,14 +128,14 @@ def to_video(image: Any, fps: Fraction) -> Any:
 # Files
 
 
-def input_videos() -> list[str]:
-    """The videos in the host's input folder and below it, as paths relative to it."""
+def input_files(suffixes: tuple[str, ...]) -> list[str]:
+    """The files of these kinds in the host's input folder and below it, as paths relative to it."""
     files, _ = folder_paths.recursive_search(folder_paths.get_input_directory(), excluded_dir_names=[".git"])
-    return sorted(file.replace(os.sep, "/") for file in files if file.lower().endswith(VIDEO_SUFFIXES))
+    return sorted(file.replace(os.sep, "/") for file in files if file.lower().endswith(suffixes))
 
 
-def input_file(name: str) -> Path:
-    """The file that a combo over the input folder names (the host's ``name [output]`` form too).
+def input_file(name: str, what: str = "video") -> Path:
+    """The file (``what`` it is, for errors) that a combo over the input folder names, also as ``name [output]``.
 
     The check is on the written path: a link that somebody put into the input folder may lead outside, as in the host.
     Raises ``VideoError`` when there is no such file, ``SettingsError`` when the name leaves the folder.
@@ -127,15 +147,15 @@ def input_file(name: str) -> Path:
     if folder not in path.parents:
         raise SettingsError(
             f"The file {name!r} leaves its folder.",
-            expected=f"a video inside {folder}",
+            expected=f"a {what} inside {folder}",
             got=str(path),
-            remedy="Put the video into ComfyUI's input folder and choose it there.",
+            remedy=f"Put the {what} into ComfyUI's input folder and choose it there.",
         )
     if not path.is_file():
         raise VideoError(
             f"There is no file {name!r}.",
-            expected=f"a video inside {folder}",
-            remedy="Put the video into ComfyUI's input folder, press R in the browser and choose it.",
+            expected=f"a {what} inside {folder}",
+            remedy=f"Put the {what} into ComfyUI's input folder, press R in the browser and choose it.",
         )
     return path
 
@@ -190,11 +210,15 @@ def tokenizer_folder(name: str) -> Path:
     )
 
 
-def add_model_folder() -> None:
-    """Let the core look for its small nets in the host's models/skeleton2video too."""
+def add_model_folders() -> None:
+    """Let the core look for its nets in the host's models/skeleton2video, and where other packs keep the same files."""
     from ..s2v_core import models
 
     models.add_model_folder(Path(folder_paths.models_dir) / OUTPUT_NAME)
+    for root in map(Path, folder_paths.get_folder_paths("custom_nodes")):
+        # The pack's folder is called comfyui_controlnet_aux, or as an archive of it was unpacked.
+        for folder in sorted(root.glob("*controlnet_aux*/ckpts")):
+            models.add_model_folder(folder)
 
 
 def output_folder(name: str) -> Path:
@@ -206,6 +230,16 @@ def output_folder(name: str) -> Path:
             f"{name!r} is not a name for a folder.", expected="a name such as guidance_sweep", remedy="Give a name."
         )
     return folder
+
+
+def file_stem(name: str) -> str:
+    """A person's name for a file. Raises ``SettingsError`` when it is a path or nothing."""
+    stem = name.strip()
+    if not stem or stem != Path(stem).name or stem.startswith("."):
+        raise SettingsError(
+            f"{name!r} is not a name for a file.", expected="a name such as my_dance, without folders", got=name
+        )
+    return stem
 
 
 def free_path(folder: Path, stem: str, suffix: str) -> Path:
@@ -269,9 +303,11 @@ def rendering(engine: Any) -> Iterator[Callable[[], bool]]:
     import torch
 
     device = torch.device(engine.device)
-    parts = [Path(file) for file in (engine.files.transformer, engine.files.vae, engine.files.text_encoder)]
     if device.type != "cpu":
-        comfy.model_management.free_memory(sum(part.stat().st_size for part in parts), device)
+        from ..s2v_core.wan.contents import weights_size
+
+        need = sum(weights_size(path, net) for net, path in engine.files.weights().items())
+        comfy.model_management.free_memory(need, device)
     try:
         with interruptible() as should_stop, torch.inference_mode(False), torch.no_grad():
             yield should_stop

@@ -13,6 +13,9 @@ ClipName = io.Custom("SKELETON2VIDEO_CLIP_NAME")
 Pose = io.Custom("SKELETON2VIDEO_POSE")
 """``pose.track.PoseTrack``."""
 
+PoseKeypoint = io.Custom("POSE_KEYPOINT")
+"""comfyui_controlnet_aux's: a list of one OpenPose dict a frame."""
+
 Prompt = io.Custom("SKELETON2VIDEO_PROMPT")
 """``prompts.prompt.Prompt``."""
 

@@ -13,7 +13,7 @@ from ..s2v_core.sweeps.axes import AXES, Axis
 from ..s2v_core.sweeps.parse import parse_values
 from ..s2v_core.wan.settings import LoraUse, SampleSettings
 from . import host, sockets
-from .wan import check_size, make_renderer, picture_inputs, settings_inputs
+from .wan import NO_PRESET, check_size, make_renderer, picture_inputs, preset_input, settings_inputs, with_preset
 
 # How often a sweep of this name ended with failed cells: the host would otherwise keep such a result for ever.
 _failed_runs: Counter[str] = Counter()
@@ -100,6 +100,7 @@ class RunSweep(io.ComfyNode):
                 ),
                 *settings_inputs(randomize_seed=False),
                 *picture_inputs(),
+                preset_input(),
             ],
             outputs=[sockets.Sweep.Output("sweep", display_name="sweep", tooltip="For Sweep Grid.")],
         )
@@ -124,6 +125,9 @@ class RunSweep(io.ComfyNode):
         control_video: Any = None,
         reference: Any = None,
         loras: tuple[LoraUse, ...] = (),
+        mask: Any = None,
+        start_clip: Any = None,
+        preset: str = NO_PRESET,
         **values: Any,
     ) -> io.NodeOutput:
         """Render what is missing."""
@@ -133,8 +137,9 @@ class RunSweep(io.ComfyNode):
 
         folder = host.output_folder(name)
         settings = dataclasses.replace(SampleSettings.from_dict(values), loras=tuple(loras))
+        prompt, settings, _ = with_preset(prompt, settings, preset)
         sweep = Sweep(prompt, settings, tuple(axes), folder.name)
-        renderer = make_renderer(model, control_video, reference)
+        renderer = make_renderer(model, control_video, reference, mask, start_clip)
         progress = host.Progress(1)
         renderer.on_hash = lambda path, done, size: progress(done, size)
         with host.rendering(model) as should_stop:

@@ -9,10 +9,13 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..s2v_core.errors import S2VError
-from ..s2v_core.wan.settings import LoraUse, SampleSettings, option, options
+from ..s2v_core.wan.presets import PRESETS, find_preset
+from ..s2v_core.wan.settings import ADVANCED, LoraUse, SampleSettings, options
 from . import host, sockets
 
 BESIDE = "beside the text encoder"
+NO_PRESET = "none"
+MOST_REFERENCES = 8  # each costs as much as four frames; more is a clip in the wrong socket
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 
@@ -23,10 +26,12 @@ def settings_inputs(*, randomize_seed: bool) -> list[Any]:
     Saved workflows hold these values by their place: a new setting must be the last. ``randomize_seed``: offer another
     seed for each run; it must be said either way, since the browser offers it for everything that is called seed.
     """
-    return [
-        host.widget(entry, **({"control_after_generate": randomize_seed} if entry.name == "seed" else {}))
-        for entry in options(SampleSettings)
-    ]
+    fields = []
+    for entry in options(SampleSettings):
+        more: dict[str, Any] = {"control_after_generate": randomize_seed} if entry.name == "seed" else {}
+        # What came later may be missing in a saved graph: it then has its default.
+        fields.append(host.widget(entry, **more, **({"optional": True} if entry.name in ADVANCED else {})))
+    return fields
 
 
 def picture_inputs() -> list[Any]:
@@ -41,10 +46,48 @@ def picture_inputs() -> list[Any]:
         io.Image.Input(
             "reference",
             optional=True,
-            tooltip="One picture of the person who shall dance, from Load Image.",
+            tooltip="A picture of the person who shall dance, from Load Image; a batch gives several references.",
         ),
         sockets.Loras.Input("loras", display_name="LoRAs", optional=True, tooltip="From Wan-VACE LoRA."),
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip=(
+                "What is drawn anew: white. Where it is black, the control video is kept as it is: for inpainting, and "
+                "for given first and last frames. One mask for all frames, or one a frame."
+            ),
+        ),
+        io.Image.Input(
+            "start_clip",
+            display_name="start clip",
+            optional=True,
+            tooltip="A clip to begin from instead of noise, with denoise below 1.",
+        ),
     ]
+
+
+def preset_input() -> Any:
+    """A named set of values that takes the place of some of the form's."""
+    said = "; ".join(f"{preset.name}: {preset.help}" for preset in PRESETS.values())
+    return io.Combo.Input(
+        "preset",
+        options=[NO_PRESET, *PRESETS],
+        default=NO_PRESET,
+        optional=True,
+        tooltip=f"Put the values of a preset in place of those of this form; the notes say which. {said}",
+    )
+
+
+def with_preset(prompt: Any, settings: SampleSettings, name: str) -> tuple[Any, SampleSettings, tuple[str, ...]]:
+    """Prompt and settings with the preset's values, and what was replaced in words."""
+    if name == NO_PRESET:
+        return prompt, settings, ()
+    preset = find_preset(name)
+    said = [f"{key} {value}" for key, value in preset.values.items() if getattr(settings, key) != value]
+    if preset.negative is not None:
+        prompt = dataclasses.replace(prompt, negative=preset.negative)
+        said.append("its negative prompt")
+    return prompt, preset.on(settings), (f"The preset {name} set: {', '.join(said) or 'nothing else'}.",)
 
 
 def check_size(**size: int | None) -> bool | str:
@@ -60,14 +103,20 @@ def check_size(**size: int | None) -> bool | str:
     return True
 
 
-def make_renderer(model: Any, control_video: Any, reference: Any) -> Any:
-    """The engine with these pictures; a batch of references is refused."""
+def make_renderer(model: Any, control_video: Any, reference: Any, mask: Any = None, start_clip: Any = None) -> Any:
+    """The engine with these pictures; a batch of references is several, at most MOST_REFERENCES."""
     from ..s2v_core.wan.render import Renderer
     from ..s2v_core.wan.vace import FPS
 
     control = None if control_video is None else host.to_clip(control_video, FPS, "control video")
-    picture = None if reference is None else host.one_picture(reference, "reference")
-    return Renderer(model, control, picture)
+    pictures = None if reference is None else host.some_pictures(reference, "reference", MOST_REFERENCES)
+    return Renderer(
+        model,
+        control,
+        pictures,
+        mask=None if mask is None else mask.to("cpu").float().numpy(),
+        start=None if start_clip is None else host.to_clip(start_clip, FPS, "start clip"),
+    )
 
 
 class LoadWanVace(io.ComfyNode):
@@ -88,13 +137,13 @@ class LoadWanVace(io.ComfyNode):
                 io.Combo.Input(
                     "diffusion_model",
                     options=host.model_names("diffusion_models"),
-                    tooltip="The transformer with its VACE blocks, from models/diffusion_models.",
+                    tooltip="The transformer with its VACE blocks, from models/diffusion_models; of shards any one.",
                 ),
                 io.Combo.Input("vae", options=host.model_names("vae"), tooltip="The Wan2.1 VAE, from models/vae."),
                 io.Combo.Input(
                     "text_encoder",
                     options=host.model_names("text_encoders"),
-                    tooltip="The umT5-XXL text encoder, from models/text_encoders.",
+                    tooltip="The umT5-XXL text encoder, from models/text_encoders, in any layout; also as scaled fp8.",
                 ),
                 io.Combo.Input(
                     "dtype",
@@ -111,7 +160,8 @@ class LoadWanVace(io.ComfyNode):
                     default=BESIDE,
                     tooltip=(
                         "The folder with the text encoder's tokenizer.json, in models/text_encoders. "
-                        "Beside the text encoder means its own folder, or google/umt5-xxl in it."
+                        "Beside the text encoder means inside its file, as ComfyUI's have it, or its own folder, or "
+                        "google/umt5-xxl in it."
                     ),
                 ),
             ],
@@ -122,7 +172,11 @@ class LoadWanVace(io.ComfyNode):
     def fingerprint_inputs(cls, diffusion_model: str, vae: str, text_encoder: str, **_: Any) -> str:
         """Changes when one of the files does."""
         try:
-            return " ".join(host.file_stamp(path) for path in _files(diffusion_model, vae, text_encoder))
+            from ..s2v_core.wan.weights_file import weight_files
+
+            chosen = _files(diffusion_model, vae, text_encoder)
+            parts = [part for path in chosen for shards in weight_files(path) for part in shards]
+            return " ".join(host.file_stamp(Path(part)) for part in parts)
         except (S2VError, OSError):
             return "missing"
 
@@ -135,13 +189,15 @@ class LoadWanVace(io.ComfyNode):
 
         transformer, autoencoder, encoder = map(str, _files(diffusion_model, vae, text_encoder))
         folder = "" if tokenizer == BESIDE else str(host.tokenizer_folder(tokenizer))
-        progress = host.Progress(4)
-        engine = load_engine(
-            ModelFiles(transformer, autoencoder, encoder, folder),
-            device=host.torch_device() if device == "auto" else device,
-            dtype=dtype,
-            on_progress=lambda done, total, what: progress(done, total),
-        )
+        progress = host.Progress(1)
+        with host.interruptible() as should_stop:
+            engine = load_engine(
+                ModelFiles(transformer, autoencoder, encoder, folder),
+                device=host.torch_device() if device == "auto" else device,
+                dtype=dtype,
+                on_progress=lambda done, total, what: progress(done, total),
+                should_stop=should_stop,
+            )
         return io.NodeOutput(engine)
 
 
@@ -151,20 +207,20 @@ class WanVaceLora(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Inputs and outputs."""
-        strength = option(LoraUse, "strength")
         return io.Schema(
             node_id="Skeleton2Video_WanVaceLora",
             display_name="Wan-VACE LoRA",
             category="Skeleton2Video/wan",
             description=(
                 "Adds a LoRA to the stack. The model's weights are never changed, so strength 0 is exactly the base "
-                "model and a sweep can vary the strength. A LoRA that fits nothing in the model is an error."
+                "model and a sweep can vary the strength. It can act in parts of the model and in some steps only. A "
+                "LoRA that does not fit the model is an error."
             ),
             inputs=[
                 io.Combo.Input(
                     "lora", options=host.model_names("loras"), tooltip="A LoRA for Wan2.1, from models/loras."
                 ),
-                host.widget(strength),
+                *(host.widget(entry, optional=entry.name != "strength") for entry in options(LoraUse)),
                 sockets.Loras.Input("loras", display_name="LoRAs", optional=True, tooltip="LoRAs that come before it."),
             ],
             outputs=[
@@ -181,9 +237,53 @@ class WanVaceLora(io.ComfyNode):
             return "missing"
 
     @classmethod
-    def execute(cls, lora: str, strength: float, loras: tuple[LoraUse, ...] = ()) -> io.NodeOutput:
+    def execute(cls, lora: str, loras: tuple[LoraUse, ...] = (), **values: Any) -> io.NodeOutput:
         """Append to the stack."""
-        return io.NodeOutput((*loras, LoraUse(str(host.model_file("loras", lora)), strength)))
+        return io.NodeOutput((*loras, LoraUse(str(host.model_file("loras", lora)), **values)))
+
+
+class ExportLora(io.ComfyNode):
+    """Writes the stack as one LoRA file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="Skeleton2Video_ExportLora",
+            display_name="Export LoRA",
+            category="Skeleton2Video/wan",
+            description=(
+                "Writes the LoRAs with their strengths and scopes as one file into the output folder; ComfyUI's own "
+                "LoRA loader, used at strength 1, then does the same."
+            ),
+            inputs=[
+                sockets.Model.Input("model", tooltip="From Load Wan-VACE: it says where each layer belongs."),
+                sockets.Loras.Input("loras", display_name="LoRAs", tooltip="From Wan-VACE LoRA."),
+                io.String.Input("name", default="lora", tooltip="The file's name; a number is added."),
+            ],
+            outputs=[
+                io.String.Output("path", display_name="path", tooltip="What was written."),
+                io.String.Output("notes", display_name="notes", tooltip="What other programs do not apply, if any."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, model: Any, loras: tuple[LoraUse, ...], name: str) -> io.NodeOutput:
+        """Write under the next free number."""
+        from ..s2v_core.wan.lora_export import export_lora
+
+        path = host.free_path(host.output_folder("loras"), host.file_stem(name), ".safetensors")
+        progress = host.Progress(1)
+        with host.interruptible() as should_stop:
+            made = export_lora(
+                [(model.lora(use.file), use) for use in loras],
+                (model.parts["dit"], model.parts["vace"]),
+                path,
+                on_progress=progress,
+                should_stop=should_stop,
+            )
+        return io.NodeOutput(made.path, "\n".join(made.notes))
 
 
 class WanVaceSampler(io.ComfyNode):
@@ -205,6 +305,7 @@ class WanVaceSampler(io.ComfyNode):
                 sockets.Prompt.Input("prompt", tooltip="From Build Dance Prompt."),
                 *settings_inputs(randomize_seed=True),
                 *picture_inputs(),
+                preset_input(),
             ],
             outputs=[
                 io.Image.Output("images", display_name="frames", tooltip="The frames of the video."),
@@ -226,11 +327,15 @@ class WanVaceSampler(io.ComfyNode):
         control_video: Any = None,
         reference: Any = None,
         loras: tuple[LoraUse, ...] = (),
+        mask: Any = None,
+        start_clip: Any = None,
+        preset: str = NO_PRESET,
         **values: Any,
     ) -> io.NodeOutput:
         """Render."""
         settings = dataclasses.replace(SampleSettings.from_dict(values), loras=tuple(loras))
-        renderer = make_renderer(model, control_video, reference)
+        prompt, settings, said = with_preset(prompt, settings, preset)
+        renderer = make_renderer(model, control_video, reference, mask, start_clip)
         progress = host.Progress(settings.steps)
         with host.rendering(model) as should_stop:
             clip = renderer.render(
@@ -240,7 +345,7 @@ class WanVaceSampler(io.ComfyNode):
                 should_stop=should_stop,
             )
         images = host.to_image(clip.frames)
-        return io.NodeOutput(images, host.to_video(images, clip.fps), "\n".join(renderer.notes))
+        return io.NodeOutput(images, host.to_video(images, clip.fps), "\n".join((*said, *renderer.notes)))
 
 
 def _files(diffusion_model: str, vae: str, text_encoder: str) -> tuple[Path, Path, Path]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import SettingsError
-from .wan.settings import LoraUse
+from .wan.settings import LoraUse, Option, option, options
 
 
 def parse_size(text: str) -> tuple[int, int] | None:
@@ -19,11 +21,38 @@ def parse_size(text: str) -> tuple[int, int] | None:
 
 
 def parse_lora_use(text: str) -> LoraUse:
-    """``"file.safetensors"`` or ``"file.safetensors:0.5"``. A colon that is part of an existing path stays in it."""
-    file, colon, strength = text.rpartition(":")
-    if colon and not Path(text).exists():
-        try:
-            return LoraUse(file, float(strength))
-        except ValueError:
-            return LoraUse(text)
-    return LoraUse(text)
+    """``"file.safetensors"``, ``"file.safetensors:0.5"``, and behind either ``";name=value"`` for each other setting.
+
+    For example ``"dance.safetensors:0.8;scope=only self_attn;from_step=5;ramp_in=3"``; the names are the fields of
+    ``LoraUse``. Colons and semicolons that are part of an existing path stay in it. Raises ``SettingsError``.
+    """
+    if Path(text).exists():
+        return LoraUse(text)
+    names = [entry.name for entry in options(LoraUse)]
+    head, *rest = text.split(";")
+    file, colon, strength = head.rpartition(":")
+    values: dict[str, Any] = {"file": head}
+    if colon and not Path(head).exists():
+        with suppress(ValueError):
+            values = {"file": file, "strength": float(strength)}
+    for entry in filter(str.strip, rest):
+        name, equals, value = (part.strip() for part in entry.partition("="))
+        if not equals or name in values or name not in names:
+            raise SettingsError(
+                f"{entry.strip()!r} cannot be set for a LoRA.",
+                expected=f"name=value, each name once: {', '.join(names)}",
+                got=entry.strip(),
+                remedy='Write for example "dance.safetensors:0.8;scope=only self_attn;from_step=5".',
+            )
+        values[name] = _typed(option(LoraUse, name), value)
+    return LoraUse(**values)
+
+
+def _typed(entry: Option, text: str) -> Any:
+    """A text in the option's own type; what cannot be read stays a text, for the option's own check to refuse."""
+    if isinstance(entry.default, bool):
+        return {"true": True, "yes": True, "false": False, "no": False}.get(text.lower(), text)
+    if isinstance(entry.default, (int, float)):
+        with suppress(ValueError):
+            return type(entry.default)(text)
+    return text

@@ -14,11 +14,10 @@ from .models import MODEL_FILES, find_model, model_folders, verify_model
 
 _PACKAGES = (
     "torch", "torchvision", "diffsynth", "controlnet-aux", "transformers", "safetensors", "numpy", "einops", "av",
-    "onnxruntime", "ai-edge-litert", "opencv-python-headless", "opencv-python", "pillow", "matplotlib", "pydantic",
-    "pyyaml", "typer", "rich",
+    "diffusers", "scipy", "onnxruntime", "ai-edge-litert", "opencv-python-headless", "opencv-python", "pillow",
+    "matplotlib", "pydantic", "pyyaml", "typer", "rich",
 )  # fmt: skip
 _OPTIONAL = {"opencv-python-headless", "opencv-python"}
-_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 def examine(folders: list[Path] | None = None) -> dict[str, Any]:
@@ -58,18 +57,29 @@ def examine(folders: list[Path] | None = None) -> dict[str, Any]:
 
 
 def scan(folders: list[Path]) -> list[dict[str, Any]]:
-    """What each model file below ``folders`` holds, read from its table of contents; unreadable ones say why."""
-    from .wan.checkpoints import inspect_file
+    """What each model below ``folders`` holds, read from its tables of contents; unreadable ones say why.
+
+    The shards of one model are one entry.
+    """
+    from .wan.contents import inspect_file
+    from .wan.weights_file import PICKLES, SAFETENSORS, weight_files
 
     found = []
+    seen: set[str] = set()
     for folder in folders:
         for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-            if path.suffix not in _SUFFIXES or not path.is_file():
+            if path.suffix not in SAFETENSORS + PICKLES or not path.is_file() or str(path) in seen:
                 continue
             entry: dict[str, Any] = {"path": str(path), "bytes": path.stat().st_size, "parts": []}
             try:
+                (shards,) = weight_files(path)
+                seen.update(shards)
                 contents = inspect_file(path)
-                entry |= {"parts": list(contents.parts), "holds": contents.describe()}
+                entry |= {
+                    "bytes": sum(Path(shard).stat().st_size for shard in shards),
+                    "parts": list(contents.parts),
+                    "holds": contents.describe() + (f" in {len(shards)} shards" if len(shards) > 1 else ""),
+                }
             except ModelFileError as error:
                 entry["holds"] = f"unreadable: {error.got}"
             found.append(entry)
@@ -98,6 +108,7 @@ def _compute() -> dict[str, Any]:
         "device": device,
         "weights": str(pick_dtype("auto", device, "")).removeprefix("torch."),
         "attention": attention_kernel(),
+        "pose": f"onnxruntime: {', '.join(_providers())}",
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
     }
@@ -105,6 +116,16 @@ def _compute() -> dict[str, Any]:
         free, total = torch.cuda.mem_get_info()
         found |= {"name": torch.cuda.get_device_name(), "memory free": free, "memory total": total}
     return found
+
+
+def _providers() -> tuple[str, ...]:
+    from .errors import MissingPackageError
+    from .onnxnet import available_providers
+
+    try:
+        return available_providers()
+    except MissingPackageError:
+        return ("not installed",)
 
 
 def _video() -> dict[str, bool]:

@@ -1,22 +1,19 @@
-"""The model files that the project knows: what they are, where they lie, and how to put them there.
+"""The model files that the project knows: what they are, and where they lie.
 
-Nothing here downloads anything (``get_models`` does, when it is asked to). ``S2V_MODELS`` (folders, separated as in
-PATH) and folders named by a host are looked through first, then ``models`` in the cache folder, then the places where
-other programs keep the same files.
+Nothing here writes or downloads anything (``get_models`` and ``get_blazepose`` do, when they are asked to).
+``S2V_MODELS`` (folders, separated as in PATH) and folders named by a host are looked through first, then ``models`` in
+the cache folder, then the places where other programs keep the same files.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ModelFileError, SettingsError
-from .files import atomic_path, cache_dir, remembered_sha256, sha256_file, write_text_atomic
+from .files import cache_dir, remembered_sha256, sha256_file, write_text_atomic
 
 Shape = tuple[int, ...]
 
@@ -27,7 +24,7 @@ _GET_BLAZEPOSE = (
 )
 _GET_DWPOSE = "s2v models get dwpose"
 _MEDIAPIPE = "the wheel of mediapipe 0.10.14 on PyPI (it is only unpacked, never installed)"
-_LARGEST_NET = 64 << 20  # bytes; Google's heaviest pose net has 27 MB
+LARGEST_NET = 64 << 20  # bytes; Google's heaviest pose net has 27 MB
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,39 @@ BLAZEPOSE_LANDMARKS = _mediapipe(
     "pose_landmarks_detector.tflite",
     ((1, 256, 256, 3),), ((1, 195), (1, 1), (1, 256, 256, 1), (1, 64, 64, 39), (1, 117)),
 )  # fmt: skip
-BLAZEPOSE = (BLAZEPOSE_DETECTION, BLAZEPOSE_LANDMARKS)
+BLAZEPOSE = (BLAZEPOSE_DETECTION, BLAZEPOSE_LANDMARKS)  # the body; hands and face are extra
+
+# Hands and face: each group is used only whole, in this order.
+BLAZEPOSE_HANDS = (
+    _mediapipe(
+        "mediapipe-hand-recrop", "holistic_landmark", "hand_recrop.tflite", 123_792,
+        "67d996ce96f9d36fe17d2693022c6da93168026ab2f028f9e2365398d8ac7d5d", "pose (blazepose, hands)", "",
+        ((1, 256, 256, 3),), ((1, 1, 1, 4),),
+    ),
+    _mediapipe(
+        "mediapipe-palm", "palm_detection", "palm_detection_full.tflite", 2_339_846,
+        "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54", "pose (blazepose, hands)", "",
+        ((1, 192, 192, 3),), ((1, 2016, 18), (1, 2016, 1)),
+    ),
+    _mediapipe(
+        "mediapipe-hand", "hand_landmark", "hand_landmark_full.tflite", 5_478_917,
+        "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3", "pose (blazepose, hands)", "",
+        ((1, 224, 224, 3),), ((1, 63), (1, 1), (1, 1), (1, 63)),
+    ),
+)  # fmt: skip
+BLAZEPOSE_FACE = (
+    _mediapipe(
+        "mediapipe-face-detection", "face_detection", "face_detection_short_range.tflite", 229_714,
+        "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8", "pose (blazepose, face)", "",
+        ((1, 128, 128, 3),), ((1, 896, 16), (1, 896, 1)),
+    ),
+    _mediapipe(
+        "mediapipe-face", "face_landmark", "face_landmark.tflite", 1_242_398,
+        "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814", "pose (blazepose, face)", "",
+        ((1, 192, 192, 3),), ((1, 1, 1, 1404), (1, 1, 1, 1)),
+    ),
+)  # fmt: skip
+BLAZEPOSE_NETS = (*BLAZEPOSE, *BLAZEPOSE_HANDS, *BLAZEPOSE_FACE)
 
 DWPOSE_DETECTOR = _dwpose(
     "dwpose-detector", "yolox_l.onnx", 216_746_733,
@@ -93,16 +122,7 @@ DWPOSE_POSE = _dwpose(
 DWPOSE = (DWPOSE_DETECTOR, DWPOSE_POSE)
 
 # sha256 and sizes of the mediapipe files: computed from the wheel. Of DWPose's files: as published with them.
-MODEL_FILES: tuple[ModelFile, ...] = (
-    *BLAZEPOSE,
-    _mediapipe("mediapipe-palm", "palm_detection", "palm_detection_full.tflite", 2_339_846,
-               "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54"),
-    _mediapipe("mediapipe-hand", "hand_landmark", "hand_landmark_full.tflite", 5_478_917,
-               "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3"),
-    _mediapipe("mediapipe-face", "face_landmark", "face_landmark.tflite", 1_242_398,
-               "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"),
-    *DWPOSE,
-)  # fmt: skip
+MODEL_FILES: tuple[ModelFile, ...] = (*BLAZEPOSE_NETS, *DWPOSE)
 
 _VACE_ANNOTATORS = ("VACE-Annotators/pose", "pose")  # ali-vilab/VACE-Annotators, whole or its inside
 
@@ -182,7 +202,7 @@ def model_sha256(name: str) -> str:
 
 def write_accepted(path: Path) -> None:
     """Note beside a file that its present contents are accepted, though they are not the table's."""
-    write_text_atomic(_note_path(path), f"{sha256_file(path)}\n")
+    write_text_atomic(note_path(path), f"{sha256_file(path)}\n")
 
 
 def verify_model(path: Path, entry: ModelFile, on_progress: Callable[[int], None] | None = None) -> None:
@@ -200,174 +220,19 @@ def verify_model(path: Path, entry: ModelFile, on_progress: Callable[[int], None
     if key in _verified:
         return
     # Hashing large files takes a second each time: a program that has seen this one tells the next.
-    digest = remembered_sha256(path) if stat.st_size > _LARGEST_NET else sha256_file(path, on_progress)
+    digest = remembered_sha256(path) if stat.st_size > LARGEST_NET else sha256_file(path, on_progress)
     if digest != wanted:
         raise _damaged(path, entry, f"sha256 {wanted}", f"sha256 {digest}")
     _verified.add(key)
 
 
-def install_blazepose(
-    source: str | os.PathLike[str],
-    folder: str | os.PathLike[str] | None = None,
-    *,
-    accept_unknown: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> list[Path]:
-    """Put BlazePose's two nets into a model folder and return their paths there.
-
-    ``source``: a wheel of mediapipe, one of Google's ``pose_landmarker_*.task`` files, a folder with the nets (or with
-    mediapipe in it), or one ``.tflite`` file (then only that net is installed). ``folder``: the first of
-    ``model_folders()`` when None. Everything is checked before the first byte is written; a file that is there already
-    and right is left alone. ``on_progress(bytes done, bytes in all)``.
-
-    A net whose sha256 is not in the table is refused with ModelFileError, unless ``accept_unknown``: then the shapes of
-    its inputs and outputs must be right, and its sha256 is noted beside it.
-    """
-    source = Path(source).expanduser()
-    target = Path(folder).expanduser() if folder is not None else model_folders()[0]
-    contents = _read_nets(source)
-    for entry, content in contents.items():
-        _check_net(source, entry, content, accept_unknown)
-    total, done = sum(len(content) for content in contents.values()), 0
-    paths = []
-    for entry, content in contents.items():
-        paths.append(_place(target / entry.file, entry, content))
-        done += len(content)
-        if on_progress:
-            on_progress(done, total)
-    return paths
-
-
-def _read_nets(source: Path) -> dict[ModelFile, bytes]:
-    """The bytes of each net that ``source`` holds; all of BLAZEPOSE, but for a single ``.tflite`` file."""
-    if not source.exists():
-        raise ModelFileError(
-            f"{source} does not exist.",
-            expected="a mediapipe wheel, a pose_landmarker .task file, a folder, or a .tflite file",
-            remedy=f"Run: {_GET_BLAZEPOSE}",
-        )
-    if source.is_dir():
-        return _read_folder(source)
-    if zipfile.is_zipfile(source):
-        return _read_archive(source)
-    if source.suffix == ".tflite":
-        content = _bounded(source.read_bytes(), f"{source}")
-        return {_entry_of(source, content): content}
-    raise ModelFileError(
-        f"{source} is not a file that BlazePose's nets can be taken from.",
-        expected="a mediapipe wheel or a pose_landmarker .task file (both are zip archives), or a .tflite file",
-        got=f"{source.stat().st_size:,} bytes that are neither",
-        remedy="Get the file again; a download may have stopped early.",
-    )
-
-
-def _read_folder(source: Path) -> dict[ModelFile, bytes]:
-    found = {}
-    for entry in BLAZEPOSE:
-        names = [entry.file, *entry.members, *(member.removeprefix("mediapipe/") for member in entry.members)]
-        path = next((source / name for name in names if (source / name).is_file()), None)
-        if path is not None:
-            found[entry] = _bounded(path.read_bytes(), str(path))
-    return _complete(source, found)
-
-
-def _read_archive(source: Path) -> dict[ModelFile, bytes]:
-    # Members are looked up by the exact names in the table and written under our own names: whatever else an archive
-    # calls its members ("../..", absolute, links) never becomes a path.
-    found = {}
-    try:
-        with zipfile.ZipFile(source) as archive:
-            names = set(archive.namelist())
-            for entry in BLAZEPOSE:
-                if member := next((member for member in entry.members if member in names), None):
-                    with archive.open(member) as stream:
-                        found[entry] = _bounded(stream.read(_LARGEST_NET + 1), f"{member} in {source}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise ModelFileError(
-            f"The archive {source} cannot be read.",
-            got=str(error),
-            remedy="Get the file again; a download may have stopped early.",
-        ) from error
-    return _complete(source, found)
-
-
-def _complete(source: Path, found: dict[ModelFile, bytes]) -> dict[ModelFile, bytes]:
-    if missing := [entry for entry in BLAZEPOSE if entry not in found]:
-        raise ModelFileError(
-            f"{source} does not hold BlazePose's nets.",
-            expected=" and ".join(" or ".join((entry.file, *entry.members)) for entry in missing),
-            got=f"found there: {', '.join(entry.file for entry in found) or 'none of them'}",
-            remedy=f"Run: {_GET_BLAZEPOSE}",
-        )
-    return found
-
-
-def _bounded(content: bytes, what: str) -> bytes:
-    if len(content) > _LARGEST_NET:
-        raise ModelFileError(
-            f"{what} is too large for a BlazePose net.",
-            expected=f"at most {_LARGEST_NET:,} bytes",
-            got="more than that",
-        )
-    return content
-
-
-def _entry_of(source: Path, content: bytes) -> ModelFile:
-    digest = hashlib.sha256(content).hexdigest()
-    for entry in BLAZEPOSE:
-        if digest == entry.sha256 or source.name in (entry.file, *(Path(member).name for member in entry.members)):
-            return entry
-    raise ModelFileError(
-        f"{source} is not one of BlazePose's nets.",
-        expected="; ".join(f"{entry.file}, sha256 {entry.sha256}" for entry in BLAZEPOSE),
-        got=f"sha256 {digest}",
-        remedy="For another version of a net, keep its original file name and use --accept-unknown.",
-    )
-
-
-def _check_net(source: Path, entry: ModelFile, content: bytes, accept_unknown: bool) -> None:
-    digest = hashlib.sha256(content).hexdigest()
-    if digest == entry.sha256:
-        return
-    if not accept_unknown:
-        raise ModelFileError(
-            f"{entry.file} in {source} is damaged or another version than the one that is known.",
-            expected=f"sha256 {entry.sha256} ({entry.size:,} bytes)",
-            got=f"sha256 {digest} ({len(content):,} bytes)",
-            remedy=f"If you trust this file, use --accept-unknown (its shapes are checked). Or run: {_GET_BLAZEPOSE}",
-        )
-    if content[4:8] != b"TFL3":
-        raise ModelFileError(f"{entry.file} in {source} is not a .tflite file.", expected="TFL3 at byte 4")
-    from .litert import LiteRTNet
-
-    net = LiteRTNet(content, name=f"{entry.file} in {source}")
-    if net.input_shapes != entry.inputs or sorted(net.output_shapes) != sorted(entry.outputs):
-        raise ModelFileError(
-            f"{entry.file} in {source} is another net than expected.",
-            expected=f"inputs {entry.inputs}, outputs {sorted(entry.outputs)}",
-            got=f"inputs {net.input_shapes}, outputs {sorted(net.output_shapes)}",
-        )
-
-
-def _place(path: Path, entry: ModelFile, content: bytes) -> Path:
-    digest = hashlib.sha256(content).hexdigest()
-    note = _note_path(path)
-    if not (path.is_file() and sha256_file(path) == digest):
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
-    if digest == entry.sha256:
-        note.unlink(missing_ok=True)
-    else:
-        write_text_atomic(note, f"{digest}\n")
-    return path
-
-
-def _note_path(path: Path) -> Path:
+def note_path(path: Path) -> Path:
+    """Where the sha256 of an accepted version of ``path`` is noted."""
     return path.with_name(f"{path.name}.accepted")
 
 
 def _accepted_sha256(path: Path) -> str | None:
-    note = _note_path(path)
+    note = note_path(path)
     return note.read_text(encoding="utf-8").strip() if note.is_file() else None
 
 

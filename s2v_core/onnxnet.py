@@ -7,9 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from .errors import MissingPackageError, ModelFileError, SettingsError
 
@@ -31,7 +29,10 @@ _PACKAGES = {
 
 _log = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
 
 
 class OnnxNet:

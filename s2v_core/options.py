@@ -1,15 +1,16 @@
 """Settings that describe themselves: a frozen dataclass whose fields carry default, range and help.
 
 Forms, the command line and the documentation read them from there (``options``), and so does the check of every value
-that a person gives (``settle``). A field is made by ``number``, ``choice`` or ``flag``.
+that a person gives (``settle``). A field is made by ``number``, ``choice``, ``flag`` or ``text``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
 from .errors import SettingsError
@@ -19,7 +20,10 @@ Settings = TypeVar("Settings")
 
 @dataclass(frozen=True)
 class Option:
-    """One setting as a form shows it. ``choices`` is empty for numbers; ``step`` is the form's, not a constraint."""
+    """One setting as a form shows it. ``choices`` is empty for numbers; ``step`` is the form's, not a constraint.
+
+    ``parse(value)`` gives a text setting its one true form; None for all others.
+    """
 
     name: str
     default: Any
@@ -28,6 +32,7 @@ class Option:
     maximum: float | None = None
     step: float | None = None
     choices: tuple[str, ...] = ()
+    parse: Callable[[Any], str] | None = None
 
 
 def number(default: Any, help: str, minimum: float, maximum: float, step: float) -> Any:
@@ -45,6 +50,12 @@ def flag(default: bool, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
+def text(default: str, help: str, parse: Callable[[Any], str]) -> Any:
+    """A field for a text; ``parse(value)`` gives its one true form or raises ``SettingsError``."""
+    return field(default=default, metadata={"help": help, "parse": parse})
+
+
+@cache
 def options(kind: type) -> tuple[Option, ...]:
     """The settable fields of a settings class, in order, as forms need them."""
     found = []
@@ -61,6 +72,7 @@ def options(kind: type) -> tuple[Option, ...]:
                 meta.get("maximum"),
                 meta.get("step"),
                 tuple(meta.get("choices", ())),
+                meta.get("parse"),
             )
         )
     return tuple(found)
@@ -89,6 +101,8 @@ def check(entry: Option, value: Any) -> Any:
         if not isinstance(value, str) or value not in entry.choices:
             raise fail(f"one of {', '.join(entry.choices)}")
         return str(value)
+    if entry.parse:
+        return entry.parse(value)
     if isinstance(entry.default, bool):
         if not isinstance(value, bool):
             raise fail("true or false")
@@ -107,8 +121,12 @@ def check(entry: Option, value: Any) -> Any:
 
 
 def settle(settings: Any) -> None:
-    """Check every number and choice of a frozen settings object and give it its field's type (in __post_init__)."""
-    for entry in options(type(settings)):
+    """Check every number, choice and text of a frozen settings object and give it its field's type.
+
+    For its ``__post_init__``.
+    """
+    kind: type = type(settings)
+    for entry in options(kind):
         object.__setattr__(settings, entry.name, check(entry, getattr(settings, entry.name)))
 
 

@@ -12,6 +12,7 @@ from .aist.names import ClipName, find_name
 from .errors import SettingsError, VideoError
 from .pose.draw import draw_pose
 from .pose.extract import ExtractReport, extract_pose
+from .pose.settings import ExtractSettings
 from .prompts.prompt import Prompt
 from .prompts.template import DEFAULT_SUBJECT, build_prompt
 from .video.clip import Clip
@@ -52,7 +53,7 @@ def control_from_dance(
     clip = read_clip(
         Path(path), frames=settings.frames, size=(settings.width, settings.height), fit="letterbox", start=start
     )
-    report = extract_pose(clip, backend, on_progress=on_progress)
+    report = extract_pose(clip, ExtractSettings(backend, hands=False), on_progress=on_progress)  # hands are not drawn
     if not report.found:
         raise SettingsError(
             f"Nobody was found in {path}.",
@@ -66,6 +67,16 @@ def control_from_dance(
 def control_from_pose_video(path: str | os.PathLike[str], settings: SampleSettings) -> Control:
     """A finished pose video; it is fitted to the settings' size when it is used."""
     return Control(read_clip(Path(path), frames=settings.frames), None, find_name(path))
+
+
+def read_mask(path: str | os.PathLike[str]) -> Any:
+    """A mask for a rendering: one picture for all frames, or a video; what ``wan.masks.as_mask`` takes.
+
+    Raises ``VideoError`` for a file that is missing or neither.
+    """
+    if Path(path).suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"):
+        return read_reference(path)
+    return read_clip(Path(path), frames=None)
 
 
 def read_reference(path: str | os.PathLike[str]) -> Image:
@@ -128,12 +139,18 @@ def run_sweep_file(
         control = control_from_dance(file.inputs.clip, settings, start=file.inputs.start, on_progress=on_pose)
     elif file.inputs.pose:
         control = control_from_pose_video(file.inputs.pose, settings)
-    reference = read_reference(file.inputs.reference) if file.inputs.reference else None
+    inputs = file.inputs
     prompt = _prompt_of(file, control)
     sweep = file.sweep(prompt)
 
     engine = load_engine(models, device=device, dtype=dtype)
-    renderer = Renderer(engine, control.clip if control else None, reference)
+    renderer = Renderer(
+        engine,
+        control.clip if control else None,
+        [read_reference(path) for path in inputs.references],
+        mask=read_mask(inputs.mask) if inputs.mask else None,
+        start=read_clip(inputs.start_clip, frames=settings.frames) if inputs.start_clip else None,
+    )
     result = run_sweep(sweep, renderer, CellStore(folder / "cells"), on_event=on_event, should_stop=should_stop)
     written: dict[str, Any] = {"cells": folder / "cells"}
     if write:

@@ -80,6 +80,10 @@ class Show:
         """Bytes of a download, shown as MB."""
         self._set(f"{file} (MB)", done // 1_000_000, max(1, total // 1_000_000))
 
+    def layers(self, done: int, total: int) -> None:
+        """Layers of a LoRA."""
+        self._set("layers", done, total)
+
     def step(self, step: Any) -> None:
         """A step of a single rendering."""
         self._set("steps", step.index + 1, step.total)

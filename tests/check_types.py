@@ -11,6 +11,8 @@ from pathlib import Path
 root = Path(__file__).resolve().parents[1]
 link = root / ".cache" / "types" / "skeleton2video"
 link.parent.mkdir(parents=True, exist_ok=True)
+if link.is_symlink() and link.resolve() != root:
+    link.unlink()  # a copied or shared .cache
 if not link.is_symlink():
     link.symlink_to(root, target_is_directory=True)
 command = [sys.executable, "-m", "mypy", "--config-file", str(root / "pyproject.toml"), "-p", "skeleton2video.s2v_core"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2v_core.models import install_blazepose
+from s2v_core.get_blazepose import install_blazepose
 from s2v_core.pose.blazepose import extract_blazepose
 from s2v_core.pose.track import PoseTrack
 from s2v_core.video.clip import Clip
@@ -52,6 +52,12 @@ def dancer_clip() -> Clip:
 def field_clip() -> Clip:
     """A woman dancing in a field, small and turning: 45 frames of 350 x 350."""
     return load_webp(real_clip_path("video_minimax_h3_fun_controlnet_union-2"))
+
+
+@pytest.fixture(scope="session")
+def presenter_clip() -> Clip:
+    """A woman talking to the camera, from the hips up, one hand over the other: 45 frames of 350 x 350."""
+    return load_webp(real_clip_path("api_heygen_avatar_video-1"))
 
 
 @pytest.fixture(scope="session")

@@ -106,10 +106,11 @@ def test_doctor_finds_what_is_there(tiny, tmp_path):
 
 def test_models_list_and_get(mediapipe_wheel, tmp_path, monkeypatch):
     monkeypatch.setenv("S2V_MODELS", str(tmp_path))
-    assert len(json_of("models", "get", "blazepose", "--from", mediapipe_wheel)["installed"]) == 2
+    assert len(json_of("models", "get", "blazepose", "--from", mediapipe_wheel)["installed"]) == 7
     found = {entry["name"]: entry["found"] for entry in json_of("models", "list")["files"]}
     assert found["blazepose-detection"].startswith(str(tmp_path))
-    assert "dwpose" in json_of("models", "get", "dwpose", "--from", mediapipe_wheel, code=1)["error"]["got"]
+    refused = json_of("models", "get", "dwpose", "--from", mediapipe_wheel, code=1)["error"]
+    assert "does not hold what is to be installed" in refused["problem"]
 
 
 def test_demo_from_nothing_and_again(blazepose_models, dancer_clip, tmp_path):
@@ -117,7 +118,6 @@ def test_demo_from_nothing_and_again(blazepose_models, dancer_clip, tmp_path):
     assert (first["computed"], first["reused"], first["failed"]) == (6, 0, {})
     for kind in ("clip", "pose video", "grid", "grid (WebP)", "sheet", "prompt"):
         assert (tmp_path / first[kind]).stat().st_size > 0
-    assert first["seconds"] < 120
     grid = read_clip(first["grid"], frames=None)
     assert len(grid) == 33
     again = json_of("demo", "--out", tmp_path)

@@ -9,22 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2v_core import models
+from s2v_core import get_blazepose, models
 from s2v_core.errors import ModelFileError, SettingsError
+from s2v_core.get_blazepose import install_blazepose
 from s2v_core.models import (
     BLAZEPOSE,
     BLAZEPOSE_DETECTION,
+    BLAZEPOSE_FACE,
+    BLAZEPOSE_HANDS,
     BLAZEPOSE_LANDMARKS,
+    DWPOSE,
     MODEL_FILES,
     add_model_folder,
     find_model,
-    install_blazepose,
     model_entry,
     model_folders,
     require_model,
     verify_model,
 )
 
+ALL_NETS = (*BLAZEPOSE, *BLAZEPOSE_HANDS, *BLAZEPOSE_FACE)
 TASK_NAMES = ("pose_detector.tflite", "pose_landmarks_detector.tflite")
 
 
@@ -64,15 +68,14 @@ def test_the_table_is_the_wheel(mediapipe_wheel: Path) -> None:
                 content = wheel.read(entry.members[0])
                 assert (len(content), hashlib.sha256(content).hexdigest()) == (entry.size, entry.sha256), entry.name
                 checked += 1
-    assert checked == 5
+    assert checked == len(ALL_NETS) == 7
 
 
 def test_the_table_is_in_order() -> None:
     for names in ([entry.name for entry in MODEL_FILES], [entry.file for entry in MODEL_FILES]):
         assert len(set(names)) == len(names)
     assert all(len(bytes.fromhex(entry.sha256)) == 32 and entry.licence and entry.source for entry in MODEL_FILES)
-    used = [entry.name for entry in MODEL_FILES if entry.used_by]
-    assert used == ["blazepose-detection", "blazepose-landmarks", "dwpose-detector", "dwpose-pose"]
+    assert [entry for entry in MODEL_FILES if entry.used_by] == [*ALL_NETS, *DWPOSE]
     assert model_entry("yolox_l.onnx").name == "dwpose-detector"
     with pytest.raises(SettingsError, match="no model file named 'yolo'"):
         model_entry("yolo")
@@ -107,18 +110,18 @@ def test_a_missing_file_says_where_and_how(entry: models.ModelFile, empty_house:
     assert entry.file in str(caught.value)
     assert str(empty_house) in str(caught.value)
     assert caught.value.remedy
-    if entry in BLAZEPOSE:
+    if entry in ALL_NETS:
         assert "s2v models get blazepose --from" in caught.value.remedy
 
 
 def test_install_from_the_wheel(mediapipe_wheel: Path, empty_house: Path) -> None:
     seen: list[tuple[int, int]] = []
     paths = install_blazepose(mediapipe_wheel, on_progress=lambda done, total: seen.append((done, total)))
-    assert paths == [empty_house / "pose_detection.tflite", empty_house / "pose_landmark_full.tflite"]
-    assert everything_below(empty_house) == [path.name for path in paths]
-    assert [require_model(entry.name) for entry in BLAZEPOSE] == paths
-    total = sum(entry.size for entry in BLAZEPOSE)
-    assert seen == [(BLAZEPOSE_DETECTION.size, total), (total, total)]
+    assert paths == [empty_house / entry.file for entry in ALL_NETS]
+    assert everything_below(empty_house) == sorted(path.name for path in paths)
+    assert [require_model(entry.name) for entry in ALL_NETS] == paths
+    total = sum(entry.size for entry in ALL_NETS)
+    assert (len(seen), seen[0], seen[-1]) == (7, (BLAZEPOSE_DETECTION.size, total), (total, total))
 
     times = [path.stat().st_mtime_ns for path in paths]
     assert install_blazepose(mediapipe_wheel) == paths
@@ -126,7 +129,7 @@ def test_install_from_the_wheel(mediapipe_wheel: Path, empty_house: Path) -> Non
 
     paths[0].write_bytes(b"broken")
     install_blazepose(mediapipe_wheel)
-    assert [path.stat().st_mtime_ns for path in paths][1] == times[1]
+    assert [path.stat().st_mtime_ns for path in paths][1:] == times[1:]
     verify_model(paths[0], BLAZEPOSE_DETECTION)
 
 
@@ -142,11 +145,47 @@ def test_install_from_a_task_a_folder_and_single_files(nets: tuple[bytes, bytes]
     for number, source in enumerate((task, flat, deep, deep / "mediapipe")):
         paths = install_blazepose(source, tmp_path / f"out{number}")
         assert [path.read_bytes() for path in paths] == list(nets), source
+        assert everything_below(tmp_path / f"out{number}") == sorted(entry.file for entry in BLAZEPOSE), "no more"
     odd_name = tmp_path / "my net.tflite"
     odd_name.write_bytes(nets[1])
     (path,) = install_blazepose(odd_name, tmp_path / "single")
     assert path.name == BLAZEPOSE_LANDMARKS.file
     assert everything_below(tmp_path / "single") == [path.name]
+
+
+def test_what_a_source_lacks_for_hands_and_face_is_said(
+    nets: tuple[bytes, bytes], mediapipe_wheel: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = zip_of(tmp_path / "pose_landmarker_full.task", dict(zip(TASK_NAMES, nets, strict=True)))
+    install_blazepose(task, tmp_path / "body")
+    for entry in (*BLAZEPOSE_HANDS, *BLAZEPOSE_FACE):
+        assert entry.file in caplog.text
+    caplog.clear()
+    assert len(install_blazepose(tmp_path / "body" / BLAZEPOSE_DETECTION.file, tmp_path / "one")) == 1
+    assert not caplog.text, "one file was given, one file is put"
+    everything = install_blazepose(mediapipe_wheel, tmp_path / "all")
+    assert install_blazepose(tmp_path / "all", tmp_path / "again") == [
+        tmp_path / "again" / path.name for path in everything
+    ]
+    assert not caplog.text
+
+
+def test_a_wrong_net_for_the_hands_is_refused_too(
+    nets: tuple[bytes, bytes], mediapipe_wheel: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(mediapipe_wheel) as wheel:
+        extra = {entry.members[0]: wheel.read(entry.members[0]) for entry in (*BLAZEPOSE_HANDS, *BLAZEPOSE_FACE)}
+    body = {entry.members[0]: content for entry, content in zip(BLAZEPOSE, nets, strict=True)}
+    others = {name: content + b"\0" * 16 for name, content in extra.items()}
+    source = zip_of(tmp_path / "other.whl", body | others)
+    with pytest.raises(ModelFileError, match="another version"):
+        install_blazepose(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert len(install_blazepose(source, tmp_path / "out", accept_unknown=True)) == 7, "the shapes are right"
+    recrop, palm, *_ = (entry.members[0] for entry in BLAZEPOSE_HANDS)
+    swapped = zip_of(tmp_path / "swapped.whl", body | extra | {recrop: extra[palm], palm: extra[recrop]})
+    with pytest.raises(ModelFileError, match="another net"):
+        install_blazepose(swapped, tmp_path / "not", accept_unknown=True)
 
 
 def test_a_wrong_hash_is_refused_and_leaves_nothing(nets: tuple[bytes, bytes], tmp_path: Path) -> None:
@@ -178,7 +217,8 @@ def test_another_version_of_the_nets_by_its_shapes(
     with pytest.raises(ModelFileError, match="is damaged"):
         require_model(BLAZEPOSE_LANDMARKS.name)
     install_blazepose(mediapipe_wheel)
-    assert everything_below(empty_house) == [entry.file for entry in BLAZEPOSE], "the notes are gone with the files"
+    left = sorted(entry.file for entry in ALL_NETS)
+    assert everything_below(empty_house) == left, "the notes are gone with the files"
 
 
 def test_another_net_is_refused_even_when_unknown_is_accepted(nets: tuple[bytes, bytes], tmp_path: Path) -> None:
@@ -234,14 +274,14 @@ def test_sources_that_do_not_work(nets: tuple[bytes, bytes], mediapipe_wheel: Pa
 
 
 def test_a_swollen_member_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_LARGEST_NET", 1000)
+    monkeypatch.setattr(get_blazepose, "LARGEST_NET", 1000)
     swollen = zip_of(tmp_path / "swollen.task", dict(zip(TASK_NAMES, (b"\0" * 5000, b"\0" * 5000), strict=True)))
     with pytest.raises(ModelFileError, match="too large"):
         install_blazepose(swollen, tmp_path / "out", accept_unknown=True)
 
 
 def test_damage_is_found(mediapipe_wheel: Path, empty_house: Path) -> None:
-    path, _ = install_blazepose(mediapipe_wheel)
+    path, *_ = install_blazepose(mediapipe_wheel)
     require_model("blazepose-detection")
     content = bytearray(path.read_bytes())
     content[1_000_000] ^= 1

@@ -23,8 +23,8 @@ HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths",
 # A folder may import those to its left, never those to its right.
 # Files that stand above the stages (the command line and its kin) are not in the list: they may use all of it.
 ORDER = (
-    *("errors", "options", "files", "litert", "models", "video"),
-    *("aist", "pose", "prompts", "wan", "sweeps", "metrics", "training", "nano"),
+    *("errors", "options", "files", "download", "litert", "onnxnet", "models", "get_models", "get_blazepose", "video"),
+    *("aist", "pose", "prompts", "wan", "sweeps", "metrics", "training", "nano", "cli"),
 )
 
 
@@ -190,7 +190,9 @@ def test_the_light_files_stay_light(module: str):
     assert seconds < 0.5
 
 
-@pytest.mark.parametrize("path", [path for path in sorted(CORE.rglob("*.py")) if path.name == "__init__.py"], ids=label)
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(CORE.rglob("__init__.py")) if path.parent.name != "cli"], ids=label
+)
 def test_package_inits_import_nothing(path: Path):
     assert not [name for _, _, name in imports(parse(path)) if not name.startswith("__future__.")]
 
@@ -240,7 +242,7 @@ def test_the_doors_import_nothing_heavy(path: Path):
 @core_files
 def test_imports_go_one_way(path: Path):
     own = path.relative_to(CORE).with_suffix("").parts[0]
-    if own not in ORDER:
+    if own not in ORDER[:-1]:
         return
     allowed = ORDER[: ORDER.index(own) + 1]
     later = {

@@ -9,6 +9,7 @@ import typer
 
 from .. import __version__
 from .console import Device, Dtype, Json, Out, command, progress
+from .lora import lora_app
 from .models import models_app
 from .pose import pose
 from .wan import sample
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(lora_app, name="lora")
 
 
 @app.callback(invoke_without_command=True)

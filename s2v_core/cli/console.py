@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from ..errors import Interrupted, S2VError
-from ..wan.settings import SampleSettings, option
+from ..options import Option, option, options
+from ..wan.settings import SampleSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,11 +28,54 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps...")]
 Dtype = Annotated[str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.")]
 
 
-def setting(name: str) -> Any:
-    """A command line option for a field of ``SampleSettings``: its help, range and choices come from there."""
-    entry = option(SampleSettings, name)
+def setting(name: str, kind: type = SampleSettings, flag: str = "") -> Any:
+    """A command line option for a field of a settings class: its help, range and choices come from there.
+
+    ``flag``: its name on the command line, that of the field when empty.
+    """
+    return _typed(option(kind, name), flag)
+
+
+def with_settings(kind: type, parameter: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each field of a settings class in place of its ``parameter``.
+
+    The command gets their values there, by name: it makes the settings inside ``command``, where errors are shown.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        entries = options(kind)
+        hints = get_type_hints(function, include_extras=True)
+
+        def call(**values: Any) -> None:
+            function(**values, **{parameter: {entry.name: values.pop(entry.name) for entry in entries}})
+
+        shown: list[inspect.Parameter] = []
+        for old in inspect.signature(function).parameters.values():
+            if old.name == parameter:
+                shown += [
+                    inspect.Parameter(
+                        entry.name,
+                        old.KEYWORD_ONLY,
+                        default=entry.default,
+                        annotation=Annotated[type(entry.default), _typed(entry)],
+                    )
+                    for entry in entries
+                ]
+            else:
+                shown.append(old.replace(kind=old.KEYWORD_ONLY, annotation=hints[old.name]))
+        call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        call.__annotations__ = {entry.name: entry.annotation for entry in shown}
+        call.__name__, call.__doc__ = function.__name__, function.__doc__
+        return call
+
+    return decorate
+
+
+def _typed(entry: Option, flag: str = "") -> Any:
     text = entry.help + (f" One of {', '.join(entry.choices)}." if entry.choices else "")
-    return typer.Option(help=text, min=entry.minimum, max=entry.maximum)
+    plain = entry.choices or isinstance(entry.default, (bool, str))
+    numbers: dict[str, Any] = {} if plain else {"min": entry.minimum, "max": entry.maximum}
+    return typer.Option(*((flag,) if flag else ()), help=text, **numbers)
 
 
 @contextlib.contextmanager

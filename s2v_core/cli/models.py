@@ -57,7 +57,8 @@ def get(
 ) -> None:
     """Put model files in place: out of a package that you have, or by a download that you agree to. Each is checked."""
     with command(as_json) as done:
-        from ..models import BLAZEPOSE, DWPOSE, find_model, install_blazepose
+        from ..get_blazepose import install_blazepose
+        from ..models import BLAZEPOSE, DWPOSE, find_model
 
         if name == "blazepose" and source is None:
             raise SettingsError(

@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..arguments import parse_lora_use
 from ..errors import SettingsError
 from ..wan.settings import SampleSettings
-from .console import Device, Dtype, Json, Out, Start, command, progress, setting
+from .console import Device, Dtype, Json, Out, Start, command, progress, with_settings
+
+if TYPE_CHECKING:
+    from ..prompts.prompt import Prompt
 
 
+@with_settings(SampleSettings, "values")
 def sample(
-    transformer: Annotated[Path, typer.Option(help="Wan2.1-VACE's transformer.")],
-    vae: Annotated[Path, typer.Option(help="Wan's VAE.")],
-    text_encoder: Annotated[Path, typer.Option(help="umT5 in Wan's layout.")],
-    tokenizer: Annotated[str, typer.Option(help="Its tokenizer's folder; beside the text encoder if left out.")] = "",
+    transformer: Annotated[
+        Path, typer.Option(help="Wan2.1-VACE's transformer: a file, any of its shards, or a folder.")
+    ],
+    vae: Annotated[Path, typer.Option(help="Wan's VAE: a file or a folder; one folder may hold all three.")],
+    text_encoder: Annotated[Path, typer.Option(help="umT5-XXL, in any layout.")],
+    values: dict[str, Any],
+    tokenizer: Annotated[
+        str, typer.Option(help="Its tokenizer's folder; in the text encoder's file or beside it if left out.")
+    ] = "",
     text: Annotated[str, typer.Option("--prompt", help="The prompt; built from the clip's name if left out.")] = "",
     negative: Annotated[str | None, typer.Option(help="The negative prompt; a default of its own if left out.")] = None,
     subject: Annotated[str, typer.Option(help="Who is seen, for a prompt that is built.")] = "",
     clip: Annotated[Path | None, typer.Option(help="A dance clip whose pose drives the video.")] = None,
     pose_video: Annotated[Path | None, typer.Option("--pose", help="A finished pose video instead.")] = None,
     start: Start = 0.0,
-    reference: Annotated[Path | None, typer.Option(help="A picture of the person.")] = None,
-    lora: Annotated[list[str] | None, typer.Option(help="FILE or FILE:STRENGTH; may be given several times.")] = None,
+    reference: Annotated[
+        list[Path] | None, typer.Option(help="A picture of the person; may be given several times.")
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="A picture or video, white where the pose video is drawn anew, black where kept."),
+    ] = None,
+    start_clip: Annotated[Path | None, typer.Option(help="A clip to begin from, with --denoise below 1.")] = None,
+    preset: Annotated[
+        str, typer.Option(help="official, diffsynth or comfyui: their values in place of those given here.")
+    ] = "",
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(help='FILE, FILE:STRENGTH or "FILE:STRENGTH;scope=only self_attn;from_step=5"; several times.'),
+    ] = None,
     out: Out = Path("video.mp4"),
-    steps: Annotated[int, setting("steps")] = SampleSettings.steps,
-    guidance: Annotated[float, setting("guidance")] = SampleSettings.guidance,
-    shift: Annotated[float, setting("shift")] = SampleSettings.shift,
-    seed: Annotated[int, setting("seed")] = SampleSettings.seed,
-    width: Annotated[int, setting("width")] = SampleSettings.width,
-    height: Annotated[int, setting("height")] = SampleSettings.height,
-    frames: Annotated[int, setting("frames")] = SampleSettings.frames,
-    control_strength: Annotated[float, setting("control_strength")] = SampleSettings.control_strength,
-    fit: Annotated[str, setting("fit")] = SampleSettings.fit,
-    solver: Annotated[str, setting("solver")] = SampleSettings.solver,
-    precision: Annotated[str, setting("precision")] = SampleSettings.precision,
-    tiling: Annotated[bool, setting("tiling")] = SampleSettings.tiling,
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: Json = False,
@@ -47,37 +57,33 @@ def sample(
     with command(as_json) as done:
         import time
 
-        from ..prompts.prompt import Prompt
-        from ..prompts.template import DEFAULT_NEGATIVE, DEFAULT_SUBJECT, build_prompt
-        from ..recipe import control_from_dance, control_from_pose_video, read_reference
+        from ..recipe import control_from_dance, control_from_pose_video, read_mask, read_reference
+        from ..video.read import read_clip
         from ..video.write import write_clip
         from ..wan.engine import ModelFiles, load_engine
         from ..wan.render import Renderer
 
-        settings = SampleSettings(
-            steps=steps, guidance=guidance, shift=shift, seed=seed, width=width, height=height, frames=frames,
-            control_strength=control_strength, fit=fit, solver=solver, precision=precision, tiling=tiling,
-            loras=tuple(map(parse_lora_use, lora or ())),
-        )  # fmt: skip
+        settings = SampleSettings.from_dict({**values, "loras": tuple(map(parse_lora_use, lora or ()))})
         if clip and pose_video:
             raise SettingsError("Two controls were given.", expected="--clip or --pose", remedy="Leave one out.")
+        settings, negative = _with_preset(settings, negative, preset)
         with progress() as show:
             control = None
             if clip:
                 control = control_from_dance(clip, settings, start=start, on_progress=show.pose)
             elif pose_video:
                 control = control_from_pose_video(pose_video, settings)
-            name = control.name if control else None
-            words = (
-                Prompt(text, DEFAULT_NEGATIVE if negative is None else negative)
-                if text
-                else build_prompt(name, subject or DEFAULT_SUBJECT, negative=negative)
-            )
+            words = _words(text, negative, subject, control.name if control else None)
             engine = load_engine(
                 ModelFiles(str(transformer), str(vae), str(text_encoder), tokenizer), device=device, dtype=dtype
             )
-            picture = read_reference(reference) if reference else None
-            renderer = Renderer(engine, control.clip if control else None, picture)
+            renderer = Renderer(
+                engine,
+                control.clip if control else None,
+                [read_reference(path) for path in reference or ()],
+                mask=read_mask(mask) if mask else None,
+                start=read_clip(start_clip, frames=settings.frames) if start_clip else None,
+            )
             begin = time.monotonic()
             made = renderer.render(words, settings, on_step=show.step)
             seconds = time.monotonic() - begin
@@ -91,3 +97,21 @@ def sample(
                 "seconds": round(seconds, 2),
             }
         )
+
+
+def _with_preset(settings: SampleSettings, negative: str | None, name: str) -> tuple[SampleSettings, str | None]:
+    if not name:
+        return settings, negative
+    from ..wan.presets import find_preset
+
+    preset = find_preset(name)
+    return preset.on(settings), preset.negative if negative is None else negative
+
+
+def _words(text: str, negative: str | None, subject: str, name: Any) -> Prompt:
+    from ..prompts.prompt import Prompt
+    from ..prompts.template import DEFAULT_NEGATIVE, DEFAULT_SUBJECT, build_prompt
+
+    if text:
+        return Prompt(text, DEFAULT_NEGATIVE if negative is None else negative)
+    return build_prompt(name, subject or DEFAULT_SUBJECT, negative=negative)

@@ -1,30 +1,29 @@
-"""Skeleton pictures, drawn by controlnet-aux's own DWPose functions.
+"""Skeleton pictures: a pose track as the control video that Wan-VACE was trained on, or as controlnet-aux draws it.
 
-Of that package only the one file with the drawing functions is loaded, by its path: importing the package itself takes
-seconds and nets that are not needed here.
+The strokes themselves are in ``strokes.py``; here they get a canvas, a palette and the annotator's line width.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ..errors import MissingPackageError, SettingsError, VideoError
+from ..errors import SettingsError, VideoError
 from ..video.clip import Clip
-from .track import BODY, FACE, LEFT_HAND, RIGHT_HAND, PoseTrack, scale_track
+from .strokes import DIM, draw_skeletons
+from .track import PoseTrack, scale_track
 
 PALETTES = ("vace", "openpose")
-STICKS = ("fixed", "vace")
+STICKS = ("auto", "vace", "fixed")
 THRESHOLD = 0.3  # DWPose's own
 _VACE_SHORT_SIDE, _VACE_MULTIPLE = 1024, 64
+_TILE = 64  # pixels of the canvas: smaller ones fit the lines better and cost more calls
 
 Array = np.ndarray[Any, Any]
 _log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ def draw_pose(
     face: bool = True,
     size: tuple[int, int] | None = None,
     threshold: float = THRESHOLD,
-    stick: str = "fixed",
+    stick: str = "auto",
 ) -> Clip:
     """The track as pictures on black, everybody in one frame, at the track's rate.
 
@@ -49,10 +48,12 @@ def draw_pose(
     scaled evenly to fit and centred (for a crop use ``scale_track`` first). Points that do not score more than
     ``threshold`` are not drawn; a frame without points is black.
 
-    ``stick``: "fixed" draws lines of 8 and joints of 4 pixels' radius at any size; "vace" draws on a canvas with a
-    short side of 1024 and shrinks it, as the annotator does, so that lines grow thinner with the picture (slower).
+    ``stick``: "vace" draws on a canvas with a short side of 1024 and resizes it, as the same annotator does, so that
+    lines have the same share of every picture: 5.6 pixels of 720; "fixed" draws lines of 8 pixels and joints of 4
+    pixels' radius at any size, as controlnet-aux does; "auto" is the one that belongs to the palette. Pictures whose
+    short side is larger than 1024 take twenty times as long with "vace", since they are enlarged.
 
-    Raises SettingsError for unknown choices, MissingPackageError without controlnet-aux.
+    Raises SettingsError for unknown choices.
     """
     if palette not in PALETTES or stick not in STICKS:
         raise SettingsError(
@@ -63,20 +64,26 @@ def draw_pose(
     if size is not None:
         track = fit_track(track, size)
     height, width = track.canvas
-    canvas = _vace_canvas(height, width) if stick == "vace" else (height, width)
+    thin = stick == "vace" or (stick == "auto" and palette == "vace")
+    canvas_size = _vace_canvas(height, width) if thin else (height, width)
     pictures = np.zeros((len(track), height, width, 3), np.uint8)
     shown = track.scores > threshold
-    drawing_functions()  # loaded before the threads ask for it
-
-    def draw(index: int) -> None:
-        picture = _draw_people(track.points[index], shown[index], (height, width), canvas, body, hands, face)
-        if canvas != (height, width):
-            picture = _resize(picture, height, width)
-        pictures[index] = picture[..., ::-1] if palette == "vace" else picture
-
     filled = np.flatnonzero(shown.any(axis=(1, 2)))
-    with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:  # OpenCV and NumPy let go of Python's lock
-        list(pool.map(draw, filled))
+
+    def draw(indices: Array) -> None:
+        canvas = np.zeros((*canvas_size, 3), np.uint8) if canvas_size != (height, width) else None
+        for index in indices:
+            target = pictures[index] if canvas is None else canvas
+            box = draw_skeletons(
+                target, track.points[index], shown[index], (height, width),
+                body=body, hands=hands, face=face, swap=palette == "vace",
+            )  # fmt: skip
+            if canvas is not None:
+                _move(canvas, pictures[index], box)
+
+    workers = max(1, min(4, os.cpu_count() or 1, len(filled)))
+    with ThreadPoolExecutor(workers) as pool:  # OpenCV lets go of Python's lock
+        list(pool.map(draw, [filled[worker::workers] for worker in range(workers)]))
     if empty := len(track) - len(filled):
         _log.warning("%d of %d pose pictures are black: no points in these frames", empty, len(track))
     return Clip(pictures, track.fps)
@@ -95,12 +102,13 @@ def overlay(clip: Clip, track: PoseTrack, *, dim: float = 0.55, threshold: float
         )
     if track.canvas != (clip.height, clip.width):
         track = fit_track(track, (clip.width, clip.height))
-    drawn = draw_pose(track, palette="openpose", hands=True, threshold=threshold).frames
+    # At the width that grows with the picture: at 4 pixels the hands in a small picture would be blots.
+    drawn = draw_pose(track, palette="openpose", hands=True, threshold=threshold, stick="vace").frames
     frames = np.empty_like(clip.frames)
     for out, frame, lines in zip(frames, clip.frames, drawn, strict=True):
-        lit = lines.any(axis=-1, keepdims=True)
-        bright = np.minimum(lines.astype(np.float32) / 0.6, 255)  # DWPose dims its limbs to 0.6
-        out[:] = np.where(lit, bright, frame * np.float32(dim)).astype(np.uint8)
+        bright = np.minimum(lines.astype(np.float32) / DIM, 255)  # limbs are drawn dimmed
+        # The lighter of both: the lines' soft edges leave no dark seam.
+        out[:] = np.maximum(bright, frame * np.float32(dim)).astype(np.uint8)
     return clip.with_frames(frames)
 
 
@@ -115,56 +123,66 @@ def fit_track(track: PoseTrack, size: tuple[int, int]) -> PoseTrack:
     return scale_track(track, scale, dx, dy, (height, width))
 
 
-@lru_cache(maxsize=1)
-def drawing_functions() -> ModuleType:
-    """controlnet-aux's ``dwpose/util.py``, loaded alone. Raises MissingPackageError."""
-    found = importlib.util.find_spec("controlnet_aux")
-    folders = list(found.submodule_search_locations or []) if found else []
-    file = next((path for folder in folders if (path := Path(folder) / "dwpose" / "util.py").is_file()), None)
-    spec = importlib.util.spec_from_file_location("_s2v_controlnet_aux_dwpose_util", file) if file else None
-    if spec is None or spec.loader is None:
-        raise MissingPackageError(
-            "Drawing a pose needs the package controlnet-aux.",
-            expected="controlnet-aux 0.0.10 or newer, with dwpose/util.py",
-            got=f"looked in {', '.join(folders)}" if folders else "not installed",
-            remedy='Run: python -m pip install "controlnet-aux>=0.0.10"',
-        )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _draw_people(
-    points: Array, shown: Array, of: tuple[int, int], canvas: tuple[int, int], body: bool, hands: bool, face: bool
-) -> Array:
-    """One picture [*canvas, 3]. ``points`` [P, 134, 2] in pixels of a picture ``of`` (height, width)."""
-    functions = drawing_functions()
-    height, width = of
-    picture = np.zeros((*canvas, 3), np.uint8)
-    # The functions take points from 0 to 1, -1 for a point that is not there, and for the body each person's indices
-    # into one list of points, -1 likewise. Double precision: a whole pixel stays one when it is multiplied back.
-    relative = np.where(shown[..., None], points.astype(np.float64) / (width, height), -1.0)
-    if body:
-        people = len(points)
-        count = BODY.stop
-        indices = np.where(shown[:, BODY], np.arange(people * count).reshape(people, count), -1)
-        picture = functions.draw_bodypose(picture, relative[:, BODY].reshape(-1, 2), indices)
-    if hands:
-        peaks = np.concatenate([relative[:, LEFT_HAND], relative[:, RIGHT_HAND]])
-        picture = functions.draw_handpose(picture, peaks)
-    if face:
-        picture = functions.draw_facepose(picture, relative[:, FACE])
-    return picture
-
-
 def _vace_canvas(height: int, width: int) -> tuple[int, int]:
     scale = _VACE_SHORT_SIDE / min(height, width)
     rounded = (max(1, round(side * scale / _VACE_MULTIPLE)) * _VACE_MULTIPLE for side in (height, width))
     return next(rounded), next(rounded)
 
 
-def _resize(picture: Array, height: int, width: int) -> Array:
+def _move(canvas: Array, picture: Array, box: tuple[slice, slice]) -> None:
+    """Resize ``canvas`` into ``picture``, which is black, and leave the canvas black. Only ``box`` of it was drawn on.
+
+    A skeleton is thin, and resizing a large black picture takes ten times as long as drawing it: where it gives the
+    same pixels, only the tiles with lines in them are resized.
+    """
+    size = picture.shape[:2]
+    rows, columns = _tiles(canvas.shape[:2], size)
+    if rows == columns == 1:
+        _resize(canvas, picture)
+        canvas.fill(0)
+        return
+    high, wide = canvas.shape[0] // rows, canvas.shape[1] // columns
+    to_high, to_wide = size[0] // rows, size[1] // columns
+    for row in range(box[0].start // high, -(-box[0].stop // high)):
+        for column in range(box[1].start // wide, -(-box[1].stop // wide)):
+            tile = canvas[row * high : (row + 1) * high, column * wide : (column + 1) * wide]
+            if tile.any():
+                to = picture[row * to_high : (row + 1) * to_high, column * to_wide : (column + 1) * to_wide]
+                _resize(tile, to)
+                tile.fill(0)
+
+
+@lru_cache(maxsize=32)
+def _tiles(of: tuple[int, int], to: tuple[int, int]) -> tuple[int, int]:
+    """Into how many rows and columns a picture can be cut so that resizing the pieces gives the whole's pixels.
+
+    Both are (height, width). Averaging over areas needs no neighbour when a tile is a whole number of pixels on both
+    sides. Noise is resized both ways to see that this OpenCV rounds both alike; (1, 1) when it does not.
+    """
+    if of[0] * of[1] < to[0] * to[1]:
+        return 1, 1  # enlarged by Lanczos, which looks at neighbours
+    rows, columns = (
+        max(count for count in range(1, common + 1) if common % count == 0 and (count == 1 or side // count >= _TILE))
+        for side, common in zip(of, map(math.gcd, of, to), strict=True)
+    )
+    noise = np.random.default_rng(0).integers(0, 256, (*of, 3), np.uint8)
+    whole, tiled = np.empty((2, *to, 3), np.uint8)
+    _resize(noise, whole)
+    high, wide, to_high, to_wide = of[0] // rows, of[1] // columns, to[0] // rows, to[1] // columns
+    for row in range(rows):
+        for column in range(columns):
+            _resize(
+                noise[row * high : (row + 1) * high, column * wide : (column + 1) * wide],
+                tiled[row * to_high : (row + 1) * to_high, column * to_wide : (column + 1) * to_wide],
+            )
+    return (rows, columns) if np.array_equal(whole, tiled) else (1, 1)
+
+
+def _resize(picture: Array, to: Array) -> None:
+    """Into ``to``: averaged over areas when it shrinks, by Lanczos when it grows, as VACE's annotator does."""
     import cv2
 
+    height, width = to.shape[:2]
     larger = height * width > picture.shape[0] * picture.shape[1]
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_LANCZOS4 if larger else cv2.INTER_AREA)
+    way = cv2.INTER_LANCZOS4 if larger else cv2.INTER_AREA
+    cv2.resize(picture, (width, height), dst=to, interpolation=way)

@@ -16,34 +16,17 @@ import numpy as np
 
 from ..errors import Interrupted
 from ..models import DWPOSE_DETECTOR, DWPOSE_POSE, require_model
-from ..onnxnet import PROVIDER_CHOICES, OnnxNet, onnxruntime_version
-from ..options import choice, number, settle
+from ..onnxnet import OnnxNet, onnxruntime_version
 from ..video.clip import Clip
 from . import between, notes, yolox
 from .between import Seen
 from .people import link
 from .rtmpose import find_points
+from .settings import DwposeSettings
 from .track import POINTS, PoseTrack
 
 _DETECTION_COST = 6  # in looks of the pose net (77.6 against 10 GMAC, and no batches)
 _EMPTY_STRIDE = 4  # frames: where nobody is found, the detector looks this often
-
-
-@dataclass(frozen=True)
-class DwposeSettings:
-    """How DWPose goes over a clip. Raises SettingsError for values out of range."""
-
-    detect_every: int = number(
-        16, "Frames between detections; people are followed in between. 1 detects in every frame: slower.", 1, 240, 1
-    )
-    batch: int = number(8, "Crops that the pose net takes at once.", 1, 64, 1)
-    max_people: int = number(6, "The most people that are followed; the surest ones are kept.", 1, 32, 1)
-    provider: str = choice(
-        "auto", "What computes: auto takes the fastest that onnxruntime has, and says which.", *PROVIDER_CHOICES
-    )
-
-    def __post_init__(self) -> None:
-        settle(self)
 
 
 @dataclass(frozen=True)
@@ -253,15 +236,17 @@ def _second_look(search: _Search, track: PoseTrack, longest: int) -> PoseTrack:
     A dancer upside down is what detectors miss; the pose net still finds one when it is shown the place. Gaps of up to
     ``longest`` frames are looked at; what is found there is noted.
     """
-    there = (track.scores > 0).any(axis=2)
+    there = np.asarray((track.scores > 0).any(axis=2))
     wanted, slots = [], []
     for slot in range(there.shape[1]):
         for before, after in pairwise(np.flatnonzero(there[:, slot]).tolist()):
             if not 1 < after - before <= longest:
                 continue
-            ends = [Seen.of_points(track.points[frame, slot], track.scores[frame, slot]) for frame in (before, after)]
+            first, second = (
+                Seen.of_points(track.points[frame, slot], track.scores[frame, slot]) for frame in (before, after)
+            )
             for frame in range(before + 1, after):
-                wanted.append((frame, between.guess(*ends, (frame - before) / (after - before))))
+                wanted.append((frame, between.guess(first, second, (frame - before) / (after - before))))
                 slots.append(slot)
     if not wanted:
         return track

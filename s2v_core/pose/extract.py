@@ -5,39 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
-from ..models import BLAZEPOSE, DWPOSE, ModelFile, find_model, model_sha256
-from ..options import choice, flag, settle
+from ..models import BLAZEPOSE, BLAZEPOSE_FACE, BLAZEPOSE_HANDS, DWPOSE, ModelFile, find_model, model_sha256
 from ..video.clip import Clip
 from . import cache
-from .dwpose import DwposeSettings
+from .settings import ExtractSettings
 from .track import PoseTrack
-
-BACKENDS = ("auto", "dwpose", "blazepose", "controlnet-aux")
 
 Made = tuple[PoseTrack, str, str]  # a track, the provider, a warning or ""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ExtractSettings:
-    """Which backend finds the points, and how. Raises SettingsError for what does not exist."""
-
-    backend: str = choice(
-        "auto",
-        "The nets that find the points. dwpose: body, hands and face of everybody, as Wan-VACE was trained; "
-        "blazepose: one person, small and quick. auto takes dwpose when its two files are there.",
-        *BACKENDS,
-    )
-    keep: bool = flag(True, "Keep the result in the cache folder: the same clip and settings are then there at once.")
-    dwpose: DwposeSettings = field(default_factory=DwposeSettings)
-
-    def __post_init__(self) -> None:
-        settle(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,12 +108,14 @@ def _facts(clip: Clip, backend: str, settings: ExtractSettings) -> dict[str, Any
     elif backend == "blazepose":
         from ..litert import litert_version
 
-        facts |= {"runtime": litert_version(), "nets": _hashes(BLAZEPOSE)}
+        # Which of the extra nets are there decides what is found.
+        nets = (*BLAZEPOSE, *(BLAZEPOSE_HANDS if settings.hands else ()), *(BLAZEPOSE_FACE if settings.face else ()))
+        facts |= {"runtime": litert_version(), "nets": _hashes(nets)}
     return facts
 
 
 def _hashes(entries: tuple[ModelFile, ...]) -> list[str]:
-    return [model_sha256(entry.name) for entry in entries]
+    return [model_sha256(entry.name) if find_model(entry.name) else "" for entry in entries]
 
 
 def _run_dwpose(clip: Clip, settings: ExtractSettings, on_progress: Any, should_stop: Any, threads: int | None) -> Made:
@@ -152,7 +134,11 @@ def _run_blazepose(
     from .blazepose import default_threads, extract_blazepose
 
     count = threads or default_threads()
-    track = extract_blazepose(clip, on_progress=on_progress, should_stop=should_stop, threads=count)
+    # None: if their nets are there. The track's backend says what was looked for.
+    hands, face = (None if wanted else False for wanted in (settings.hands, settings.face))
+    track = extract_blazepose(
+        clip, hands=hands, face=face, on_progress=on_progress, should_stop=should_stop, threads=count
+    )
     return track, f"LiteRT {litert_version()}, CPU, {count} thread{'s' if count > 1 else ''}", ""
 
 

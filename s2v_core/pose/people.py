@@ -12,9 +12,9 @@ from ..errors import SettingsError
 from . import notes
 from .identity import Spot, likeliest_paths, spots_of
 from .measure import GOOD
+from .settings import RULES
 from .track import POINTS, PoseTrack
 
-RULES = ("all", "largest", "central", "longest")
 MAX_AWAY_MS = 5000.0  # somebody gone for longer is somebody new
 
 Array = np.ndarray[Any, Any]

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import SettingsError
 from .draw import THRESHOLD
+from .settings import QUANTILE
 from .skeleton import (
     ANKLES,
     FEET_OF,
@@ -30,7 +31,7 @@ from .track import FACE, LEFT_HAND, POINTS, RIGHT_HAND
 Array = np.ndarray[Any, Any]
 
 SIDES = ("left", "right")
-QUANTILE = 0.9
+
 _LEAST_FRAMES = 3  # a quantile of fewer lengths follows a single outlier
 _BODY_NAMES = tuple(name for name in NAMES if name not in (*HEAD_NAMES, "neck"))
 

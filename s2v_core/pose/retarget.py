@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import SettingsError
-from ..options import choice, flag, number, settle
 from .contact import find_root, find_stance, foot_slide, plant_feet, sole_points
 from .draw import THRESHOLD
 from .placing import Figure, place_figure
-from .proportions import QUANTILE, LimbRatio, Proportions, compare_bodies, limb_lengths, longer_side
+from .proportions import LimbRatio, Proportions, compare_bodies, limb_lengths, longer_side
+from .settings import RetargetSettings
 from .skeleton import ANKLES, HIPS, LIMBS, NECK, NOSE, PARENTS, SOLES, complete, grow
 from .track import PoseTrack
 
@@ -30,68 +30,6 @@ _ROUNDS = 6
 _LEG = ("thigh", "shin")
 _BODY = ("neck", "torso", *_LEG)
 _CROWN = 0.8  # the top of the head is this much farther from the neck than the nose (measured on a standing dancer)
-
-
-@dataclass(frozen=True)
-class RetargetSettings:
-    """How a dance is given to another body. Raises SettingsError for what lies outside range or choices."""
-
-    place: str = choice(
-        "reference",
-        "Where the figure dances: around the reference's place and on its floor, where it is in the clip, or in the "
-        "middle of the picture on the reference's floor.",
-        "reference",
-        "clip",
-        "centre",
-    )
-    size: str = choice(
-        "reference",
-        "How large the figure is: as the person in the reference, as the dancer in the clip, or as the reference but "
-        "smaller where it would leave the picture. The proportions are always the reference's.",
-        "reference",
-        "clip",
-        "fit",
-    )
-    stay_inside: bool = flag(
-        True, "Move the whole dance sideways, if it must be, so that what the clip shows stays in the picture."
-    )
-    plant_feet: bool = flag(True, "Keep planted feet planted. Off: the body's way is only scaled, and feet may slide.")
-    sides: str = choice(
-        "shared",
-        "Left and right limbs share the longer one's length (the shorter one is foreshortened), or each has its own.",
-        "shared",
-        "each",
-    )
-    head: str = choice(
-        "whole",
-        "The head is scaled as a whole by its size, or each of its lines by its own length, which turning it changes.",
-        "whole",
-        "limbs",
-    )
-    hands: str = choice(
-        "forearm", "Hands are scaled with the forearm, or by the size of the palm.", "forearm", "measured"
-    )
-    person: int = number(0, "Which person of the clip dances, from 0.", 0, 63, 1)
-    others: str = choice(
-        "drop",
-        "Other people in the clip: left out, or kept with their own bodies, scaled and moved with the floor.",
-        "drop",
-        "keep",
-    )
-    quantile: float = number(
-        QUANTILE, "A dancer's limb is as long as this quantile of its length over time.", 0.5, 1.0, 0.01
-    )
-    plausible: float = number(
-        0.5,
-        "A limb whose ratio is below this share of the median ratio, or above its inverse, counts as foreshortened and "
-        "gets the median. 0 believes every length (cartoon figures).",
-        0.0,
-        1.0,
-        0.05,
-    )
-
-    def __post_init__(self) -> None:
-        settle(self)
 
 
 @dataclass(frozen=True, eq=False)

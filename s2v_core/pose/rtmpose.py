@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ _NECK, _LEFT_SHOULDER, _RIGHT_SHOULDER = 17, 5, 6
 Array = np.ndarray[Any, Any]
 
 
-def find_points(net: Net, frames: Array, boxes: Array) -> tuple[Array, Array]:
+def find_points(net: Net, frames: Sequence[Array] | Array, boxes: Array) -> tuple[Array, Array]:
     """Points of the people in boxes, one box a frame: one run of the net for all.
 
     ``frames``: N pictures, uint8 [H, W, 3] RGB (a list, or an array [N, H, W, 3]). ``boxes``: [N, 4]. Returns float32
@@ -64,7 +65,7 @@ def crop(frame: Array, square: Array) -> Array:
 
 def _corner(x: float, y: float, width: float) -> Array:
     """A middle, the point half a width above it, and the one half a width left of that: float32 [3, 2]."""
-    middle, above = np.float32([x, y]), np.float32([x, y - width / 2])
+    middle, above = np.array([x, y], np.float32), np.array([x, y - width / 2], np.float32)
     return np.stack([middle, above, above - (middle - above)[::-1]])
 
 

@@ -3,66 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..errors import SettingsError
-from ..options import choice, flag, from_mapping, number, settle
 from . import notes
 from .guard import guard
 from .measure import GOOD, runs
-from .people import RULES, link, select
+from .people import link, select
+from .settings import MAX_GAP_MS, NUMBER, SMOOTH_MS, TidySettings
 from .track import BODY, PoseTrack
 
-MAX_GAP_MS = 250.0
-SMOOTH_MS = 300.0
-NUMBER = "number"  # the rule that takes ``person_number``
 _ORDER = 2  # of the polynomials
 _LOW = 0.4  # a mean score of the body below this is noted
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class TidySettings:
-    """How ``tidy`` treats a track. Raises SettingsError for what cannot be used."""
-
-    person: str = choice(
-        "all",
-        "Whom to keep: everybody, the largest, the one nearest to the middle, the one seen longest, or a number.",
-        *RULES,
-        NUMBER,
-    )
-    person_number: int = number(
-        0, "The person to keep when person is number; 0 is the one seen in most frames.", 0, 31, 1
-    )
-    guard: bool = flag(True, "Drop hands, faces and points that jump, blink or cannot be true; swap sides back.")
-    max_gap_ms: float = number(
-        MAX_GAP_MS, "Points missing for up to this many milliseconds are filled in; 0 is off.", 0.0, 2000.0, 10.0
-    )
-    smooth_ms: float = number(
-        SMOOTH_MS,
-        "Smoothing window in milliseconds; 0 is off. 300 halves the trembling and keeps 94% of a beat at 120 BPM.",
-        0.0,
-        2000.0,
-        10.0,
-    )
-
-    def __post_init__(self) -> None:
-        settle(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary; ``from_dict`` is its inverse."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TidySettings:
-        """Settings out of ``to_dict`` or a user's file. Unknown names are an error, missing ones keep their default."""
-        return from_mapping(cls, values)
 
 
 def tidy(track: PoseTrack, settings: TidySettings | None = None) -> PoseTrack:

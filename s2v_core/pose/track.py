@@ -17,6 +17,7 @@ FEET = slice(18, 24)
 FACE = slice(24, 92)
 LEFT_HAND = slice(92, 113)
 RIGHT_HAND = slice(113, 134)
+_MAX_FPS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,3 +73,16 @@ def scale_track(
     height, width = track.canvas
     points = track.points * np.array([sx, sy], np.float32) + np.array([dx, dy], np.float32)
     return replace(track, points=points, canvas=canvas or (max(1, round(height * sy)), max(1, round(width * sx))))
+
+
+def as_fps(value: int | float | Fraction) -> Fraction:
+    """A frame rate, exact; a number with a decimal point is taken as written. Raises SettingsError unless it is > 0."""
+    try:
+        rate = Fraction(value) if isinstance(value, (int, Fraction)) else Fraction(repr(float(value)))
+    except (TypeError, ValueError, OverflowError):
+        rate = Fraction(0)
+    if not 0 < rate <= _MAX_FPS:
+        raise SettingsError(
+            f"{value!r} is no frame rate.", expected=f"frames a second, above 0 and at most {_MAX_FPS}", got=repr(value)
+        )
+    return rate

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -50,9 +48,8 @@ def load_track(path: str | os.PathLike[str]) -> PoseTrack:
         with np.load(source, allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes().decode())
             points, scores = arrays["points"], arrays["scores"]
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RuntimeError, NotImplementedError,
-            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        raise _unreadable(source, str(error)) from error
+    except Exception as error:  # zipfile, zlib, numpy's parser and json each have their own for damaged bytes
+        raise _unreadable(source, f"{type(error).__name__}: {error}") from error
     version = header.get("version") if isinstance(header, dict) and header.get("format") == FORMAT else None
     if version is None:
         raise _unreadable(source, "a file of another kind")
@@ -68,6 +65,7 @@ def load_track(path: str | os.PathLike[str]) -> PoseTrack:
 
 def _build(source: Path, header: dict[str, Any], points: Any, scores: Any) -> PoseTrack:
     try:
+        points, scores = np.asarray(points), np.asarray(scores)  # a member that is no array comes as bytes
         if points.dtype != np.float32 or scores.dtype != np.float32 or points.ndim != 4:
             raise ValueError(f"points {points.dtype} {list(points.shape)}, scores {scores.dtype} {list(scores.shape)}")
         height, width = (int(side) for side in header["canvas"])

@@ -16,7 +16,9 @@ from typing import Any
 
 from ..errors import SettingsError
 from ..prompts.prompt import Prompt
-from ..wan.settings import LoraUse, SampleSettings, check, option
+from ..wan.presets import find_preset
+from ..wan.scales import say_number
+from ..wan.settings import ADVANCED, LoraUse, SampleSettings, check, option
 
 Base = tuple[Prompt, SampleSettings]
 _LABEL_WIDTH = 80
@@ -82,7 +84,7 @@ class Sweep:
     """A base and its axes. The first axis runs over the grid's rows, the second over its columns, others over pages.
 
     A single axis runs over the columns of one row. Raises ``SettingsError`` for no axes, the same axis twice, or a
-    LoRA strength axis where there is no LoRA.
+    LoRA strength, scope or step axis where there is no LoRA.
     """
 
     prompt: Prompt
@@ -101,9 +103,10 @@ class Sweep:
                 expected="every axis once",
                 remedy="Put all values into one axis.",
             )
-        if "lora_strength" in names and "lora" not in names and not self.settings.loras:
+        idle = [name for name in names if name in LORA_AXES]
+        if idle and "lora" not in names and not self.settings.loras:
             raise SettingsError(
-                "The axis lora_strength has no LoRA to act on.",
+                f"The axis {idle[0]} has no LoRA to act on.",
                 expected="settings with at least one LoRA, or a lora axis",
                 remedy="Add a LoRA to the base settings or remove the axis.",
             )
@@ -140,7 +143,7 @@ def make_axis(name: str, values: Iterable[Any], labels: Iterable[str] | None = N
     """An axis over ``values``, each checked against the range of its setting.
 
     ``values``: numbers; for ``prompt``, ``Prompt`` objects or texts (a text takes the base's negative prompt); for
-    ``lora``, file paths or ``LoraUse`` (a path takes the strength of the base's first LoRA, or 1; "none" is no LoRA).
+    ``lora``, file paths or ``LoraUse`` (a path is used as the base's first LoRA is; "none" is no LoRA).
     ``labels``: one text a value; made from the values when left out. Raises ``SettingsError``.
     """
     kind = axis_kind(name)
@@ -163,10 +166,11 @@ def apply_axes(base: Base, chosen: Mapping[str, tuple[Any, str]]) -> Base:
     return base
 
 
-def say_number(value: float) -> str:
-    """A number as people write it: 3, 2.5, 0.05."""
-    text = repr(value)
-    return text[:-2] if text.endswith(".0") else text
+def say_value(value: Any) -> str:
+    """The value of a setting as people write it: 2.5, on, unipc."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return (value or "none") if isinstance(value, str) else say_number(value)
 
 
 def _setting(name: str, title: str = "") -> AxisKind:
@@ -175,16 +179,35 @@ def _setting(name: str, title: str = "") -> AxisKind:
     def apply(base: Base, value: Any, label: str) -> Base:
         return base[0], replace(base[1], **{name: value})
 
-    return AxisKind(title or name, partial(check, entry), apply, say_number)
+    return AxisKind(title or name.replace("_", " "), partial(check, entry), apply, say_value)
 
 
-def _lora_strength() -> AxisKind:
-    entry = option(LoraUse, "strength")
+def _preset() -> AxisKind:
+    """Sets of settings with their negative prompt; they come before all other axes, which may change them again."""
 
-    def apply(base: Base, value: float, label: str) -> Base:
-        return base[0], replace(base[1], loras=tuple(replace(use, strength=value) for use in base[1].loras))
+    def accept(value: Any) -> str:
+        return find_preset(value).name
 
-    return AxisKind("LoRA", partial(check, entry), apply, say_number)
+    def apply(base: Base, value: str, label: str) -> Base:
+        preset = find_preset(value)
+        prompt = base[0] if preset.negative is None else replace(base[0], negative=preset.negative)
+        return prompt, preset.on(base[1])
+
+    return AxisKind("preset", accept, apply, str)
+
+
+def _lora_setting(name: str) -> AxisKind:
+    """A field of ``LoraUse``, put into all LoRAs."""
+    entry = option(LoraUse, name)
+
+    def apply(base: Base, value: Any, label: str) -> Base:
+        return base[0], replace(base[1], loras=tuple(replace(use, **{name: value}) for use in base[1].loras))
+
+    def say(value: Any) -> str:
+        return value or "all" if name == "scope" else say_value(value)
+
+    title = "LoRA" if name == "strength" else f"LoRA {name.replace('_', ' ')}"
+    return AxisKind(title, partial(check, entry), apply, say)
 
 
 def _accept_lora(value: Any) -> LoraUse | str:
@@ -204,13 +227,13 @@ def _apply_lora(base: Base, value: LoraUse | str, label: str) -> Base:
         return prompt, replace(settings, loras=(value,))
     if value == "none":
         return prompt, replace(settings, loras=())
-    strength = settings.loras[0].strength if settings.loras else 1.0
-    return prompt, replace(settings, loras=(LoraUse(value, strength),))
+    use = replace(settings.loras[0], file=value) if settings.loras else LoraUse(value)
+    return prompt, replace(settings, loras=(use,))
 
 
 def _say_lora(value: LoraUse | str) -> str:
     if isinstance(value, LoraUse):
-        return f"{PurePath(value.file).stem} at {say_number(value.strength)}"
+        return value.say()
     return value if value == "none" else PurePath(value).stem
 
 
@@ -234,9 +257,14 @@ def _say_prompt(value: Prompt | str) -> str:
     return textwrap.shorten(value.text if isinstance(value, Prompt) else value, _LABEL_WIDTH, placeholder="…")
 
 
-# The order is the order of application: a LoRA file is put in before its strength.
+# Axes over how LoRAs are used, and the fields of ``LoraUse`` that they set.
+LORA_AXES: Mapping[str, str] = MappingProxyType(
+    {f"lora_{name}": name for name in ("strength", "scope", "from_step", "to_step")}
+)
+# The order is the order of application: a preset is put in before what it sets, a LoRA file before its strength.
 AXES: Mapping[str, AxisKind] = MappingProxyType(
     {
+        "preset": _preset(),
         "guidance": _setting("guidance"),
         "steps": _setting("steps"),
         "shift": _setting("shift"),
@@ -244,7 +272,9 @@ AXES: Mapping[str, AxisKind] = MappingProxyType(
         "control_strength": _setting("control_strength", "control"),
         "prompt": AxisKind("prompt", _accept_prompt, _apply_prompt, _say_prompt),
         "lora": AxisKind("LoRA file", _accept_lora, _apply_lora, _say_lora),
-        "lora_strength": _lora_strength(),
+        **{name: _lora_setting(field) for name, field in LORA_AXES.items()},
+        "solver": _setting("solver"),
+        **{name: _setting(name, {"reference_strength": "reference"}.get(name, "")) for name in ADVANCED},
     }
 )
 

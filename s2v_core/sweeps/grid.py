@@ -21,8 +21,9 @@ from ..errors import SettingsError
 from ..files import atomic_path
 from ..video.clip import Clip
 from ..video.fit import fit_image, resize
-from ..wan.settings import SampleSettings, options
-from .axes import Axis, Cell, Sweep, say_number
+from ..wan.scales import say_number
+from ..wan.settings import ADVANCED, SampleSettings, options
+from .axes import LORA_AXES, Axis, Cell, Sweep, say_value
 from .layout import GROUND, SMALLEST_TILE, Header, Layout, Page, draw_page, lay_out, tile_size
 from .run import SweepResult
 
@@ -288,12 +289,12 @@ def _lines(sweep: Sweep, fps: Fraction, strip: tuple[When, ...] | None) -> tuple
         if entry.name in (*varied, *_UNSAID, "width", "height", "frames"):
             continue
         value = getattr(settings, entry.name)
-        fixed.append(f"{entry.name.replace('_', ' ')} {say_number(value)}")
+        if entry.name not in ADVANCED or value != entry.default:
+            fixed.append(f"{entry.name.replace('_', ' ')} {say_value(value)}")
     fixed += [f"{name} {getattr(settings, name)}" for name in ("fit",) if getattr(settings, name) != "letterbox"]
     if "lora" not in varied:
         for use in settings.loras:
-            strength = "" if "lora_strength" in varied else f" at {say_number(use.strength)}"
-            fixed.append(f"LoRA {Path(use.file).stem}{strength}")
+            fixed.append(f"LoRA {use.say({LORA_AXES[name] for name in varied if name in LORA_AXES})}")
     # Non-breaking spaces keep each setting with its value.
     lines = [" · ".join(said.replace(" ", "\N{NO-BREAK SPACE}") for said in fixed)]
     if "prompt" not in varied and sweep.prompt.text:

@@ -6,7 +6,9 @@ A full example; only ``axes`` and one of ``prompt``, ``subject`` or a prompt axi
     inputs:
       clip: clips/gBR_sBM_c01_d04_mBR0_ch01.mp4   # the dance clip; or `pose: pose.mkv`, a finished pose video
       start: 1.5                                  # seconds into the clip
-      reference: man.png
+      reference: man.png                          # or several: [front.png, side.png]
+      # mask: mask.png                            # white is drawn anew, black is kept from the pose video
+      # start_clip: draft.mp4                     # with settings: denoise: 0.6
     subject: a man with wavy black hair           # the prompt is built from the clip's name and this;
     # prompt: A man dances...                     # or it is given: a text, or {text: ..., negative: ..., label: ...}
     negative: blurry, distorted                   # of a built prompt, or of a prompt that is only a text
@@ -20,7 +22,7 @@ A full example; only ``axes`` and one of ``prompt``, ``subject`` or a prompt axi
       width: 832
       height: 480
       loras:
-        - {file: loras/dance.safetensors, strength: 1.0}
+        - {file: loras/dance.safetensors, strength: 1.0, scope: only self_attn, from_step: 5}
     axes:                                         # rows, columns, then pages
       guidance: [1, 3, 5]                         # a list of values,
       lora_strength: 0..1 step 0.25               # a range as text,
@@ -59,12 +61,24 @@ class _Strict(BaseModel):
 
 
 class Inputs(_Strict):
-    """The pictures: a dance ``clip`` or a finished ``pose`` video, ``start`` in seconds, and a ``reference``."""
+    """The pictures. A dance ``clip`` or a finished ``pose`` video; ``start`` in seconds; ``reference``: one or several.
+
+    ``mask``: white is drawn anew, black is kept from the pose video. ``start_clip``: for a denoise below 1.
+    """
 
     clip: Path | None = None
     pose: Path | None = None
     start: float = Field(default=0.0, ge=0)
-    reference: Path | None = None
+    reference: Path | tuple[Path, ...] | None = None
+    mask: Path | None = None
+    start_clip: Path | None = None
+
+    @property
+    def references(self) -> tuple[Path, ...]:
+        """All reference pictures in their order."""
+        if self.reference is None:
+            return ()
+        return self.reference if isinstance(self.reference, tuple) else (self.reference,)
 
     @model_validator(mode="after")
     def _one_control(self) -> Inputs:
@@ -91,10 +105,21 @@ class PromptText(_Strict):
 
 
 class LoraFile(_Strict):
-    """A LoRA file at a strength."""
+    """A LoRA file and how it is used: the fields of ``LoraUse``, which gives their defaults and checks them."""
 
     file: Path
-    strength: float = 1.0
+    strength: Any = None
+    scope: Any = None
+    from_step: Any = None
+    to_step: Any = None
+    ramp_in: Any = None
+    ramp_out: Any = None
+    allow_unmatched: Any = None
+
+    def use(self) -> LoraUse:
+        """What the file says, with the defaults of what it leaves out. Raises ``SettingsError``."""
+        said = {name: getattr(self, name) for name in self.model_fields_set if name != "label"}
+        return LoraUse.from_value({**said, "file": str(self.file)})
 
 
 class Settings(_Strict):
@@ -137,7 +162,7 @@ class SweepFile(_Strict):
         return SampleSettings.from_dict(
             {
                 **(self.settings.model_extra or {}),
-                "loras": tuple(LoraUse(str(use.file), use.strength) for use in self.settings.loras),
+                "loras": tuple(lora.use() for lora in self.settings.loras),
             }
         )
 
@@ -202,8 +227,8 @@ def _check_parts(sweep: SweepFile) -> None:
             else:
                 SampleSettings.from_dict({name: value})
         place = ("settings", "loras")
-        for use in sweep.settings.loras:
-            LoraUse(str(use.file), use.strength)
+        for lora in sweep.settings.loras:
+            lora.use()
         place = ("settings",)
         sweep.sample_settings()
         for name, values in sweep.axes.items():
@@ -242,8 +267,8 @@ def _entry(name: str, entry: Any, negative: str) -> tuple[Any, str | None]:
         said = PromptText.model_validate(entry)
         return Prompt(said.text, negative if said.negative is None else said.negative, variant=said.label), None
     if name == "lora":
-        use = _LabelledLora.model_validate(entry)
-        return LoraUse(str(use.file), use.strength), use.label
+        lora = _LabelledLora.model_validate(entry)
+        return lora.use(), lora.label
     return _Labelled.model_validate(entry), None
 
 
@@ -263,10 +288,13 @@ def _with_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         # normpath, not resolve: links stay as the user wrote them.
         return Path(os.path.normpath(folder / value)) if isinstance(value, (str, Path)) and value != "" else value
 
+    def paths(value: Any) -> Any:
+        return [path(entry) for entry in value] if isinstance(value, list) else path(value)
+
     def keys(value: Any, *names: str) -> Any:
         if not isinstance(value, dict):
             return value
-        return {name: path(entry) if name in names else entry for name, entry in value.items()}
+        return {name: paths(entry) if name in names else entry for name, entry in value.items()}
 
     def lora(value: Any) -> Any:
         if isinstance(value, dict):
@@ -286,7 +314,7 @@ def _with_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 _PATHS = {
-    "inputs": ("clip", "pose", "reference"),
+    "inputs": ("clip", "pose", "reference", "mask", "start_clip"),
     "models": ("transformer", "vae", "text_encoder", "tokenizer"),
 }
 

@@ -7,10 +7,11 @@ from decimal import Decimal, InvalidOperation
 
 from ..errors import SettingsError
 from ..wan.settings import LoraUse, Option, SampleSettings, option
-from .axes import Axis, axis_kind, make_axis
+from .axes import LORA_AXES, Axis, axis_kind, make_axis
 
 MOST_VALUES = 1000
 _RANGE = re.compile(r"(?P<first>[^\s,;]+?)\s*\.\.\s*(?P<last>[^\s,;]+)(?:\s+step\s+(?P<step>[^\s,;]+))?", re.IGNORECASE)
+_SWITCH = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 _LABELLED = re.compile(r"\[(?P<label>[^\]]+)\]\s*(?P<text>.+)")
 
 
@@ -18,13 +19,20 @@ def parse_values(name: str, text: str) -> Axis:
     """The axis ``name`` out of typed text.
 
     Numbers are parted by commas, semicolons, spaces or line breaks; ``1..8 step 0.5`` (or ``1..8``, step 1) is a
-    range with both ends, downwards too. Prompts and LoRA files stand one a line; ``[identity] A man with...`` gives a
-    line the label "identity"; "none" is no LoRA. Raises ``SettingsError`` that quotes what could not be read.
+    range with both ends, downwards too. Names such as solvers and presets are parted in the same way; a switch is on
+    or off. Prompts, LoRA files, LoRA scopes and guidance schedules stand one a line; ``[identity] A man with...``
+    gives a line the label "identity"; "none" is no LoRA. Raises ``SettingsError`` that quotes what could not be read.
     """
     axis_kind(name)
-    if name in ("prompt", "lora"):
+    if name in ("prompt", "lora", "lora_scope", "guidance_schedule"):
         return _lines(name, text)
-    entry = option(LoraUse, "strength") if name == "lora_strength" else option(SampleSettings, name)
+    if name == "preset":
+        return make_axis(name, _words(text))
+    entry = option(LoraUse, LORA_AXES[name]) if name in LORA_AXES else option(SampleSettings, name)
+    if entry.choices:
+        return make_axis(name, _words(text))
+    if isinstance(entry.default, bool):
+        return make_axis(name, [_SWITCH.get(word.lower(), word) for word in _words(text)])
     values: list[float] = []
     position = 0
     text = text.strip()
@@ -42,6 +50,10 @@ def parse_values(name: str, text: str) -> Axis:
         if len(values) > MOST_VALUES:
             raise _too_many(entry)
     return make_axis(name, values)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\s,;]+", text) if word]
 
 
 def _lines(name: str, text: str) -> Axis:

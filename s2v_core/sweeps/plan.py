@@ -9,6 +9,7 @@ from functools import cache
 
 from ..files import sha256_json
 from ..prompts.prompt import Prompt
+from ..wan.schedule import counted, needs_negative, plainest
 from ..wan.settings import SampleSettings
 from .axes import Cell, Sweep, apply_axes
 
@@ -46,22 +47,34 @@ def cell_id(
     """Hex sha256 of what decides the pixels.
 
     LoRA files count by content, not by path, in their order; a LoRA at strength 0 is exactly the base model and does
-    not count. At guidance 1 the negative prompt is not used and does not count. Neither do the prompt's variant name,
-    facts and origins. (3 and 3.0 are one number: ``SampleSettings`` sees to that.)
+    not count. At guidance 1 the negative prompt is not used and does not count. Neither does any other setting or
+    picture that nothing is made of, nor the prompt's variant name, facts and origins. (3 and 3.0 are one number:
+    ``SampleSettings`` sees to that.)
     """
-    values = {entry.name: getattr(settings, entry.name) for entry in dataclasses.fields(SampleSettings)}
-    values["loras"] = [[lora_sha256(use.file), use.strength] for use in effective(settings).loras]
+    # "" is a picture that is not there; a renderer that does not say is taken to have it.
+    there = {name: fingerprint.get(name) != "" for name in ("control", "reference")}
+    used = plainest(_acting(settings), **there, mask=bool(fingerprint.get("mask")))
+    values = counted(used)
+    values["loras"] = [[lora_sha256(use.file), *use.identity(used.steps)] for use in used.loras]
+    brought = {name: value for name, value in fingerprint.items() if name != "start" or used.denoise != 1.0}
     return sha256_json(
         {
             "render": RENDER_VERSION,
             "settings": values,
             "text": prompt.text,
-            "negative": prompt.negative if settings.guidance != 1 else None,
-            "fingerprint": dict(fingerprint),
+            "negative": prompt.negative if needs_negative(used) else None,
+            "fingerprint": brought,
         }
     )
 
 
 def effective(settings: SampleSettings) -> SampleSettings:
-    """The settings as they are rendered: without the LoRAs at strength 0, which are the base model exactly."""
-    return dataclasses.replace(settings, loras=tuple(use for use in settings.loras if use.strength))
+    """The settings as they are rendered: the plainest ones that give the same pixels, without the LoRAs that act in no
+    step, which are the base model exactly.
+    """
+    return plainest(_acting(settings))
+
+
+def _acting(settings: SampleSettings) -> SampleSettings:
+    loras = tuple(use for use in settings.loras if use.acts(settings.steps))
+    return settings if len(loras) == len(settings.loras) else dataclasses.replace(settings, loras=loras)

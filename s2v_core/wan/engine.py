@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SettingsError
+from ..errors import ModelFileError, SettingsError
 from ..files import remembered_sha256
-from .checkpoints import load_text_encoder, load_transformer, load_vae
-from .lora import Lora, load_lora
+from .checkpoints import Reading, load_text_encoder, load_transformer, load_vae
+from .contents import weights_sha256, weights_size
+from .lora_file import Lora, load_lora, lora_stamp
 from .preview import fit_colours
-from .text import encode_text, find_tokenizer, load_tokenizer
+from .text import encode_text, find_tokenizer, load_tokenizer, tokenizer_files
 
 if TYPE_CHECKING:
     import torch
@@ -22,17 +24,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
+_LORA_MEMORY = 4 << 30
 _SMALL = 1 << 30  # below this a float32 copy of the weights fits any machine
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Paths of the model's files. ``tokenizer``: a folder; empty means the one beside the text encoder."""
+    """Paths of the model's files, in any layout of ``layouts``.
+
+    Each of the first three is a file, one shard or the index of several, or the folder that holds them; the folder of
+    a whole model may stand for all three. ``tokenizer``: a folder or a ``spiece.model``; empty means the one inside the
+    text encoder's file, or beside it.
+    """
 
     transformer: str
     vae: str
     text_encoder: str
     tokenizer: str = ""
+
+    def weights(self) -> dict[str, str]:
+        """The path of each net of ``layouts.NETS``."""
+        return {"transformer": self.transformer, "vae": self.vae, "text_encoder": self.text_encoder}
 
 
 @dataclass(eq=False)
@@ -49,7 +61,7 @@ class Engine:
     device: str
     dtype: torch.dtype
     offload: bool = False
-    _loras: dict[tuple[str, int, int], Lora] = field(default_factory=dict, repr=False)
+    _loras: dict[str, tuple[tuple[int, ...], Lora]] = field(default_factory=dict, repr=False)
     _texts: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
     _colours: torch.Tensor | None = field(default=None, repr=False)
 
@@ -69,14 +81,19 @@ class Engine:
         return self._texts[text]
 
     def lora(self, path: str) -> Lora:
-        """``load_lora``, remembered until the file changes."""
+        """``load_lora``, remembered until the file changes; beyond 4 GiB in all the ones used longest ago are dropped.
+
+        The strength, scope and steps of a use are not part of it: changing them never reads the file again.
+        """
         if not Path(path).is_file():
             return load_lora(path)  # raises, with the reason
-        stat = Path(path).stat()
-        key = (path, stat.st_size, stat.st_mtime_ns)
-        if key not in self._loras:
-            self._loras[key] = load_lora(path)
-        return self._loras[key]
+        stamp = lora_stamp(path)
+        known = self._loras.pop(path, None)
+        entry = known if known and known[0] == stamp else (stamp, load_lora(path))
+        self._loras[path] = entry  # at the end: the order is that of the last use
+        while len(self._loras) > 1 and sum(lora.size for _, lora in self._loras.values()) > _LORA_MEMORY:
+            self._loras.pop(next(iter(self._loras)))
+        return entry[1]
 
     def preview_colours(self) -> torch.Tensor:
         """``fit_colours`` of this VAE, computed once, wherever the VAE is: no other part has to make room for it."""
@@ -86,23 +103,20 @@ class Engine:
         return self._colours
 
     def identity(self, on_progress: Callable[[str, int, int], None] | None = None) -> dict[str, str]:
-        """What decides pixels besides settings and inputs: sha256 of each file, type, device and versions."""
+        """What decides pixels besides settings and inputs: sha256 of each file, type, device and versions.
+
+        Names and places of files are not in it.
+        """
         from importlib.metadata import version
 
         import torch
 
         found = {
-            f"{name} sha256": remembered_sha256(path, on_progress)
-            for name, path in (
-                ("transformer", self.files.transformer),
-                ("vae", self.files.vae),
-                ("text encoder", self.files.text_encoder),
-            )
+            f"{name.replace('_', ' ')} sha256": weights_sha256(path, name, on_progress)
+            for name, path in self.files.weights().items()
         }
-        folder = Path(find_tokenizer(self.files.text_encoder, self.files.tokenizer))
-        for name in ("tokenizer.json", "spiece.model"):
-            if (folder / name).is_file():
-                found[f"{name} sha256"] = remembered_sha256(folder / name, on_progress)
+        for file in tokenizer_files(find_tokenizer(self.files.text_encoder, self.files.tokenizer)):
+            found[f"{file.name} sha256"] = remembered_sha256(file, on_progress)
         device = torch.device(self.device)
         where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         return found | {
@@ -119,13 +133,14 @@ def load_engine(
     device: str = "auto",
     dtype: str = "auto",
     on_progress: Callable[[int, int, str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Engine:
     """Load the four nets and the tokenizer.
 
     ``device``: "auto", "cpu", "cuda", "cuda:1", "mps"... ``dtype``: one of ``DTYPES``; "auto" is bfloat16 on a GPU, and
-    float32 on a CPU unless the transformer's file is large. ``on_progress(done, total, what)``.
+    float32 on a CPU unless the transformer's files are large. ``on_progress(done, total, what)`` counts bytes.
     Raises ``ModelFileError`` for a file that is missing, damaged or of another kind; ``SettingsError`` for a device
-    that is not there.
+    that is not there; ``Interrupted`` when ``should_stop`` says so.
     """
     keep_off_the_network()
     import torch
@@ -134,31 +149,43 @@ def load_engine(
     kind = pick_dtype(dtype, device, files.transformer)
     offload = device != "cpu"
     start = "cpu" if offload else device
-    folder = find_tokenizer(files.text_encoder, files.tokenizer)
+    sizes = {name: weights_size(path, name) for name, path in files.weights().items()}
+    place = find_tokenizer(files.text_encoder, files.tokenizer)
+    done = 0
 
-    def say(done: int, what: str) -> None:
+    def reading(what: str) -> Reading:
+        def count(size: int) -> None:
+            nonlocal done
+            done += size
+            say(what)
+
+        say(what)
+        # MPS has no 8-bit floating point.
+        eight = torch.device(device).type != "mps"
+        return Reading(mapped=offload, keep_8bit=eight, on_bytes=count, should_stop=should_stop)
+
+    def say(what: str) -> None:
         if on_progress:
-            on_progress(done, 4, what)
+            on_progress(min(done, total), total, what)
 
+    total = sum(sizes.values())
     # The host runs nodes in inference mode; weights made there could not be moved or used outside it.
     with torch.inference_mode(False), torch.no_grad():
-        say(0, "transformer")
-        dit, vace = load_transformer(files.transformer, device=start, dtype=kind)
-        say(1, "VAE")
-        vae = load_vae(files.vae, device=start, dtype=kind)
-        say(2, "text encoder")
-        text_encoder = load_text_encoder(files.text_encoder, device=start, dtype=kind)
-        say(3, "tokenizer")
-        tokenizer = load_tokenizer(folder)
-        say(4, "done")
+        how: dict[str, Any] = {"device": start, "dtype": kind}
+        dit, vace = load_transformer(files.transformer, **how, reading=reading("transformer"))
+        vae = load_vae(files.vae, **how, reading=reading("VAE"))
+        text_encoder = load_text_encoder(files.text_encoder, **how, reading=reading("text encoder"))
+        tokenizer = load_tokenizer(place)
+    done = total
+    say("done")
     parts = {"dit": dit, "vace": vace, "text_encoder": text_encoder, "vae": vae}
-    check_sizes(files, dit, text_encoder)
+    check_sizes(files, dit, text_encoder, tokenizer)
     log.info("Wan-VACE loaded on %s as %s", device, kind)
     return Engine(files, parts, tokenizer, device, kind, offload)
 
 
-def check_sizes(files: ModelFiles, dit: Any, text_encoder: Any) -> None:
-    """Raise ``SettingsError`` when the text encoder's states do not fit the transformer."""
+def check_sizes(files: ModelFiles, dit: Any, text_encoder: Any, tokenizer: Any) -> None:
+    """Raise ``SettingsError`` when transformer, text encoder and tokenizer do not belong together."""
     wanted, given = dit.text_embedding[0].in_features, text_encoder.dim
     if wanted != given:
         raise SettingsError(
@@ -166,6 +193,15 @@ def check_sizes(files: ModelFiles, dit: Any, text_encoder: Any) -> None:
             expected=f"text states of width {wanted} for {files.transformer}",
             got=f"width {given} from {files.text_encoder}",
             remedy="Choose the umT5-XXL encoder for Wan2.1 models.",
+        )
+    rows, tokens = text_encoder.token_embedding.num_embeddings, len(tokenizer)
+    # An embedding is rounded up a little from its tokenizer's size (umT5: 256,384 for 256,300), never by so much.
+    if not rows // 4 <= tokens <= rows:
+        raise SettingsError(
+            "The tokenizer and the text encoder do not belong together.",
+            expected=f"a tokenizer of about {rows:,} tokens for {files.text_encoder}",
+            got=f"{tokens:,} tokens",
+            remedy="Choose the tokenizer of umT5-XXL (google/umt5-xxl in the Wan2.1 repository).",
         )
 
 
@@ -199,7 +235,9 @@ def pick_dtype(name: str, device: str, transformer: str) -> torch.dtype:
     if name not in DTYPES:
         raise SettingsError(f"The type {name!r} is unknown.", expected=f"one of {', '.join(DTYPES)}")
     if name == "auto":
-        small = Path(transformer).is_file() and Path(transformer).stat().st_size < _SMALL
+        small = False
+        with suppress(ModelFileError):  # loading will say what is wrong with the file
+            small = bool(transformer) and weights_size(transformer, "transformer") < _SMALL
         name = "float32" if device == "cpu" and small else "bfloat16"
     chosen: torch.dtype = getattr(torch, name)
     return chosen

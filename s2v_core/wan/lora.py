@@ -1,174 +1,249 @@
 """LoRA at run time: the model's weights are never changed, a strength never needs a reload.
 
-While ``applied`` is open, each matched linear layer adds ``x A^T B^T`` to what it computes, with A scaled by the
-strength. At strength 0 nothing is added at all, so the result is the base model's, bit for bit.
+``lora_file`` reads a file, ``match`` finds the layers that it belongs to, and while ``applied`` is open these layers
+compute with the change (``lora_target`` says how). At strength 0 nothing happens to a layer, so the result is the base
+model's, bit for bit; and since no stored number is ever written, so it is after any sequence of uses.
 """
 
 from __future__ import annotations
 
-import os
+import dataclasses
+import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..errors import LoraError
+from ..errors import LoraError, SettingsError
+from .lora_file import Change, Lora
+from .lora_names import Layer, Names, model_layers, sort_unmatched
+from .lora_scope import RANGES
+from .lora_target import Part, Target
+from .lora_use import LoraUse
 
 if TYPE_CHECKING:
     import torch
 
-_PREFIXES = ("pipe.dit.", "pipe.vace.", "diffusion_model.", "base_model.model.")
-# Suffixes of the down (A) and up (B) matrices, longest first.
-_DOWN = (".lora_A.default.weight", ".lora_A.weight", ".lora_down.weight")
-_UP = (".lora_B.default.weight", ".lora_B.weight", ".lora_up.weight")
+log = logging.getLogger(__name__)
+
+_IMAGE_CHANNELS = 36  # of the patch embedding in image-to-video models: 16 of noise, 4 of mask, 16 of the image
 
 
 @dataclass(frozen=True, eq=False)
-class Lora:
-    """A LoRA file in memory: for each layer's name, A [rank, in] (with alpha / rank in it) and B [out, rank]."""
+class Matched:
+    """Where the layers of a LoRA belong. ``unmatched``: names without a place, by what they belong to."""
 
-    path: str
-    layers: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(repr=False)
+    changes: tuple[tuple[Layer, Change], ...]
+    unmatched: Mapping[str, Sequence[str]]
+
+
+@dataclass(eq=False)
+class Active:
+    """The LoRAs that ``applied`` has put on a model. ``notes``: what the user should know, in sentences."""
+
+    notes: list[str]
+    _uses: Sequence[LoraUse] = field(repr=False)
+    _targets: Mapping[str, Target] = field(repr=False)
 
     @property
-    def rank(self) -> int:
-        """The largest rank among the layers."""
-        return max(int(a.shape[0]) for a, _ in self.layers.values())
+    def changed(self) -> int:
+        """The number of layers that are changed now."""
+        return sum(target.changed for target in self._targets.values())
 
+    def set_step(self, index: int, steps: int) -> bool:
+        """Give each LoRA its strength of step ``index`` (from 0) of ``steps``; call it before the step's predictions.
 
-def load_lora(path: str | os.PathLike[str]) -> Lora:
-    """Read a LoRA file.
-
-    Understands DiffSynth's, PEFT's and ComfyUI's names (``lora_A``/``lora_B``, ``lora_down``/``lora_up``, ``alpha``).
-    Raises ``LoraError`` for a file without any pair of matrices, with half a pair, or with keys of another kind.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = os.fspath(path)
-    if not Path(path).is_file():
-        raise LoraError(f"There is no LoRA file {path}.", remedy="Check the path or the name in the list.")
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise LoraError(
-            f"{path} cannot be read.",
-            expected="a complete safetensors file",
-            got=f"{Path(path).stat().st_size:,} bytes; {error}",
-            remedy="The download is probably cut short or damaged: get the file again.",
-        ) from error
-    return parse_lora(path, tensors)
-
-
-def parse_lora(path: str, tensors: Mapping[str, torch.Tensor]) -> Lora:
-    """``load_lora`` on tensors that are in memory already."""
-    downs: dict[str, torch.Tensor] = {}
-    ups: dict[str, torch.Tensor] = {}
-    alphas: dict[str, torch.Tensor] = {}
-    foreign = []
-    for key, tensor in tensors.items():
-        for table, suffixes in ((downs, _DOWN), (ups, _UP), (alphas, (".alpha",))):
-            suffix = next((s for s in suffixes if key.endswith(s)), None)
-            if suffix:
-                table[_layer_name(key.removesuffix(suffix))] = tensor
-                break
-        else:
-            foreign.append(key)
-    if not downs and not ups:
-        raise LoraError(
-            f"{path} holds no LoRA.",
-            expected="pairs of lora_A and lora_B (or lora_down and lora_up)",
-            got=f"{len(tensors)} tensors, for example {next(iter(tensors), 'none')}",
-            remedy="Choose a LoRA file for Wan2.1.",
-        )
-    halves = sorted(set(downs) ^ set(ups))
-    if halves or foreign:
-        odd = [f"{name}: only one of the two matrices" for name in halves] + foreign
-        raise LoraError(
-            f"{path} holds {len(odd)} tensors that cannot be applied.",
-            expected="pairs of lora_A and lora_B (or lora_down and lora_up), and alpha",
-            got="; ".join(odd[:3]) + ("; ..." if len(odd) > 3 else ""),
-            remedy="Half of a LoRA would give wrong pictures: convert the file, or train it again.",
-        )
-    layers = {}
-    for name, down in downs.items():
-        scale = float(alphas[name]) / down.shape[0] if name in alphas else 1.0
-        layers[name] = (down if scale == 1.0 else (down.float() * scale).to(down.dtype), ups[name])
-    return Lora(path, layers)
-
-
-def match(lora: Lora, nets: Sequence[torch.nn.Module]) -> dict[torch.nn.Linear, tuple[torch.Tensor, torch.Tensor]]:
-    """The linear layers of ``nets`` that the LoRA's layers belong to, each with its A and B.
-
-    Raises ``LoraError`` when no layer fits, when some do not, or when a shape differs: the sizes or the kind of the
-    model are then not those that the LoRA was trained on.
-    """
-    import torch
-
-    linear = {
-        name: module for net in nets for name, module in net.named_modules() if isinstance(module, torch.nn.Linear)
-    }
-    lost = sorted(set(lora.layers) - set(linear))
-    if len(lost) == len(lora.layers):
-        raise LoraError(
-            f"No layer of {lora.path} belongs to this model.",
-            expected=f"layers such as {next(iter(linear), 'none')}",
-            got=f"{len(lost)} layers such as {lost[0]}",
-            remedy="Choose a LoRA that was trained on Wan2.1 (text-to-video or VACE).",
-        )
-    if lost:
-        raise LoraError(
-            f"{len(lost)} of {len(lora.layers)} layers of {lora.path} do not belong to this model.",
-            expected="every layer to have its place",
-            got=", ".join(lost[:3]) + (", ..." if len(lost) > 3 else ""),
-            remedy="The LoRA was made for another model (image-to-video, another size): choose one for this model.",
-        )
-    found: dict[torch.nn.Linear, tuple[torch.Tensor, torch.Tensor]] = {}
-    for name, (a, b) in lora.layers.items():
-        module = linear[name]
-        if (b.shape[0], a.shape[1]) != tuple(module.weight.shape) or a.shape[0] != b.shape[1]:
-            raise LoraError(
-                f"{lora.path} was made for a model of another size.",
-                expected=f"a change of {list(module.weight.shape)} for {name}",
-                got=f"A {list(a.shape)} and B {list(b.shape)}",
-                remedy="Use a 1.3B LoRA with the 1.3B model and a 14B LoRA with the 14B model.",
-            )
-        found[module] = (a, b)
-    return found
+        True when a strength changed: whatever was computed with the layers before, such as the constants of
+        ``transformer.prepare``, must then be computed again.
+        """
+        if not 0 <= index < steps:
+            raise ValueError(f"step {index} of {steps}")
+        strengths = [use.strength_at(index, steps) for use in self._uses]
+        if index == 0:
+            self.notes += [
+                f"The LoRA {_stem(use)} acts in none of the {steps} steps."
+                for use in self._uses
+                if use.strength and not use.acts(steps)
+            ]
+        changed = [target.set(strengths) for target in self._targets.values()]
+        return any(changed)
 
 
 @contextmanager
-def applied(nets: Sequence[torch.nn.Module], uses: Sequence[tuple[Lora, float]]) -> Iterator[int]:
-    """Apply LoRAs at their strengths while the block runs; gives the number of layers that are changed.
+def applied(nets: Sequence[torch.nn.Module], uses: Sequence[tuple[Lora, LoraUse]]) -> Iterator[Active]:
+    """Apply LoRAs while the block runs. ``nets``: the transformer and its VACE blocks.
 
-    All files are matched, also those at strength 0, so that a wrong file is noticed at any strength.
+    LoRAs that are the same in all steps act at once; those with a schedule wait for ``Active.set_step``. All files are
+    matched, also those at strength 0, so that a wrong file is noticed at any strength. Raises ``LoraError`` (see
+    ``match``) and ``SettingsError`` for a scope with blocks that the model does not have.
     """
-    hooks: list[Any] = []
-    changed: set[torch.nn.Module] = set()
+    targets, notes = gather(nets, uses)
     try:
-        for lora, strength in uses:
-            for module, (a, b) in match(lora, nets).items():
-                if strength == 0:
-                    continue
-                weight = module.weight
-                down = a.to(weight) * strength
-                hooks.append(module.register_forward_hook(_adder(down, b.to(weight))))
-                changed.add(module)
-        yield len(changed)
+        start = [0.0 if use.scheduled else use.strength for _, use in uses]
+        for target in targets.values():
+            target.set(start)
+        yield Active(notes, [use for _, use in uses], targets)
     finally:
-        for hook in hooks:
-            hook.remove()
+        for target in targets.values():
+            target.release()
 
 
-def _adder(down: torch.Tensor, up: torch.Tensor) -> Any:
-    def add(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        return output + inputs[0] @ down.T @ up.T
+def gather(
+    nets: Sequence[torch.nn.Module], uses: Sequence[tuple[Lora, LoraUse]]
+) -> tuple[dict[str, Target], list[str]]:
+    """The layers that the LoRAs change, by name, each with its parts at strength 0, and what the user should know.
 
-    return add
+    Raises what ``applied`` raises.
+    """
+    layers = model_layers(nets)
+    targets: dict[str, Target] = {}
+    notes: list[str] = []
+    for number, (lora, use) in enumerate(uses):
+        _check_blocks(use, layers)
+        matched = match(lora, layers, allow_unmatched=use.allow_unmatched)
+        notes += _left_out(lora, matched)
+        scope = use.map
+        scoped = [(layer, change, scope.factor(layer.place)) for layer, change in matched.changes]
+        if not any(factor for _, _, factor in scoped):
+            notes.append(f"The scope {use.scope!r} leaves none of the layers of the LoRA {_stem(use)}.")
+        for layer, change, factor in scoped:
+            if use.strength and factor:
+                targets.setdefault(layer.name, Target(layer)).parts.append(Part(change, number, factor))
+    return targets, notes
 
 
-def _layer_name(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
+def match(lora: Lora, layers: Mapping[str, Layer], *, allow_unmatched: bool = False) -> Matched:
+    """Find the layers of a model (``model_layers``) that a LoRA's layers belong to.
+
+    Raises ``LoraError`` when no layer fits, when a shape differs, and, unless ``allow_unmatched``, when some have no
+    place: the size or the kind of the model is then not the one that the LoRA was trained on. The message names the
+    first ones of each kind, the log all of them.
+    """
+    names = Names(layers)
+    found: dict[str, Change] = {}
+    lost = list(lora.strangers)
+    for written, change in lora.layers.items():
+        name, change = _resolve(names, written, change)
+        if name is None or _is_image_embedding(layers[name], change):
+            lost.append(written)
+            continue
+        _check_shapes(lora.path, layers[name], change)
+        found[name] = _merge(lora.path, name, found[name], change) if name in found else change
+    kinds = sort_unmatched(lost)
+    for kind, unmatched in kinds.items():
+        log.info("%s: %d layers %s: %s", lora.path, len(unmatched), kind, ", ".join(unmatched))
+    if not found:
+        raise LoraError(
+            f"No layer of {lora.path} belongs to this model.",
+            expected=f"layers such as {next((name for name in layers if 'attn' in name), 'none')}",
+            got=_listed(kinds),
+            remedy="Choose a LoRA that was trained on Wan2.1 (text-to-video or VACE).",
+        )
+    if lost and not allow_unmatched:
+        raise LoraError(
+            f"{len(lost)} of {len(lost) + len(found)} layers of {lora.path} do not belong to this model.",
+            expected="every layer to have its place",
+            got=_listed(kinds),
+            remedy="Choose a LoRA for this model, or set allow_unmatched to use the layers that fit.",
+        )
+    return Matched(tuple((layers[name], change) for name, change in found.items()), kinds)
+
+
+def _resolve(names: Names, written: str, change: Change) -> tuple[str | None, Change]:
+    """Wan's own name of a layer, and the change as it is said of the layer (not of its ``.weight`` or ``.bias``)."""
+    name = names.find(written)
+    if name is None and change.diff is not None and change.down is None:
+        if written.endswith(".weight"):
+            return names.find(written.removesuffix(".weight")), change
+        if written.endswith(".bias"):
+            return names.find(written.removesuffix(".bias")), Change(bias=change.diff)
+    return name, change
+
+
+def _merge(path: str, name: str, one: Change, other: Change) -> Change:
+    """Two entries for one layer as one, where they say different things of it."""
+    said = [
+        {entry.name for entry in dataclasses.fields(Change) if getattr(change, entry.name) is not None} - {"scale"}
+        for change in (one, other)
+    ]
+    if said[0] & said[1]:
+        raise LoraError(
+            f"{path} changes {name} twice.",
+            expected="one entry for each layer",
+            got=f"{' and '.join(sorted(said[0] & said[1]))} under two names",
+            remedy="The file was merged wrongly: get it again, or convert it anew.",
+        )
+    scale = one.scale if one.down is not None else other.scale
+    both = {name: getattr(change, name) for change, names in zip((one, other), said, strict=True) for name in names}
+    return Change(**both, scale=scale)
+
+
+def _check_shapes(path: str, layer: Layer, change: Change) -> None:
+    """Raise ``LoraError`` where a change does not have the layer's shape."""
+    out, inside = layer.shape[0], math.prod(layer.shape[1:])
+    wrong = ""
+    if change.down is not None and change.up is not None:
+        if not layer.multiplies:
+            wrong = "a low-rank change of what is no matrix"
+        elif (change.up.flatten(1).shape[0], change.down.flatten(1).shape[1]) != (out, inside):
+            wrong = f"A {list(change.down.shape)} and B {list(change.up.shape)}"
+    if change.diff is not None and tuple(change.diff.shape) != layer.shape:
+        wrong = f"diff {list(change.diff.shape)}"
+    if change.bias is not None:
+        bias = getattr(layer.module, "bias", None) if layer.parameter == "weight" else None
+        if bias is None:
+            wrong = "diff_b for a layer without a bias"
+        elif bias.shape != change.bias.shape:
+            wrong = f"diff_b {list(change.bias.shape)}"
+    if wrong:
+        raise LoraError(
+            f"{path} was made for a model of another size.",
+            expected=f"a change of {list(layer.shape)} for {layer.name}",
+            got=wrong,
+            remedy="Use a 1.3B LoRA with the 1.3B model and a 14B LoRA with the 14B model.",
+        )
+
+
+def _is_image_embedding(layer: Layer, change: Change) -> bool:
+    """Whether this is the patch embedding of an image-to-video model, which has no place in others."""
+    wide = change.diff if change.diff is not None else change.down
+    if layer.name != "patch_embedding" or wide is None or layer.shape[1] == _IMAGE_CHANNELS:
+        return False
+    return wide[0].numel() == _IMAGE_CHANNELS * math.prod(layer.shape[2:])
+
+
+def _check_blocks(use: LoraUse, layers: Mapping[str, Layer]) -> None:
+    for entry in use.map.blocks:
+        net = RANGES[entry.kind]
+        blocks = {layer.place.block for layer in layers.values() if layer.place.net == net} - {None}
+        count = len(blocks)
+        if entry.last is not None and entry.first >= count:
+            raise SettingsError(
+                f"The scope of the LoRA {_stem(use)} names {entry}.",
+                expected=f"{entry.kind} 0-{count - 1}: this model has {count}",
+                got=str(entry),
+                remedy="Correct the numbers, or choose the larger model.",
+            )
+
+
+def _left_out(lora: Lora, matched: Matched) -> list[str]:
+    if not matched.unmatched:
+        return []
+    lost = sum(map(len, matched.unmatched.values()))
+    return [
+        f"{lost} of {lost + len(matched.changes)} layers of the LoRA {Path(lora.path).stem} have no place in this "
+        f"model and were left out: {_listed(matched.unmatched)}."
+    ]
+
+
+def _listed(kinds: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for kind, names in kinds.items()
+    )
+
+
+def _stem(use: LoraUse) -> str:
+    return Path(use.file).stem

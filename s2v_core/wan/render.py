@@ -10,29 +10,34 @@ from typing import Any
 
 import numpy as np
 
-from ..files import remembered_sha256
 from ..prompts.prompt import Prompt
 from ..video.clip import Clip
 from .engine import Engine
+from .lora_file import lora_sha256
+from .masks import as_mask
+from .pictures import Image, References, as_references
 from .sampler import Step, decode, sample
+from .schedule import needs_negative
 from .settings import SampleSettings
 from .vace import ControlContext, encode_pictures, join
-
-Image = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(eq=False)
 class Renderer:
     """Renders prompts and settings with the same pictures; what they share is encoded once and kept.
 
-    ``control``: the pose video, or None. ``reference``: uint8 [H, W, 3], or None. ``notes`` says, after a rendering,
-    what was fitted or cut. ``on_hash(path, done, size)`` hears how far the reading of a model file for its sha256 is.
+    ``control``: the pose video, or None. ``reference``: uint8 [H, W, 3], several of them in their order, or None.
+    ``mask``: what ``as_mask`` takes; where it is black the control video is kept. ``start``: the clip to begin from
+    when ``denoise`` is below 1. ``notes`` says, after a rendering, what was fitted or cut, and which part of a LoRA was
+    left out. ``on_hash(path, done, size)`` hears how far the reading of a model file for its sha256 is.
     """
 
     engine: Engine
     control: Clip | None = None
-    reference: Image | None = None
+    reference: References = None
     on_hash: Callable[[str, int, int], None] | None = None
+    mask: Any = None
+    start: Clip | None = None
     notes: tuple[str, ...] = ()
     _pictures: dict[tuple[Any, ...], ControlContext] = field(default_factory=dict, repr=False)
 
@@ -41,13 +46,18 @@ class Renderer:
         """Everything but prompt and settings that decides the pixels: files, pictures, type, device, versions."""
         found = self.engine.identity(self.on_hash)
         found["control"] = self.control.sha256() if self.control else ""
-        found["reference"] = _image_sha256(self.reference) if self.reference is not None else ""
+        found["reference"] = " ".join(_image_sha256(picture) for picture in as_references(self.reference))
+        # Named only when they are there: what was rendered without them before is still found.
+        if (mask := as_mask(self.mask)) is not None:
+            found["mask"] = _image_sha256(mask)
+        if self.start is not None:
+            found["start"] = self.start.sha256()
         return found
 
     def lora_sha256(self, file: str) -> str:
         """The sha256 of a LoRA file; raises ``LoraError`` when it is missing or no LoRA."""
         self.engine.lora(file)
-        return remembered_sha256(file)
+        return lora_sha256(file)
 
     def render(
         self,
@@ -60,17 +70,24 @@ class Renderer:
         """One clip. Raises what ``condition``, ``sample`` and ``decode`` raise."""
         pictures = self._encode(settings)
         positive = self.engine.text_states(prompt.text)
-        # At guidance 1 the negative prompt plays no part: the positive one stands in, unused.
-        negative = positive if settings.guidance == 1.0 else self.engine.text_states(prompt.negative)
+        # Without guidance the negative prompt plays no part: the positive one stands in, unused.
+        negative = self.engine.text_states(prompt.negative) if needs_negative(settings) else positive
         conditioning = join(positive, negative, pictures, settings)
-        latents = sample(self.engine, conditioning, settings, on_step=on_step, should_stop=should_stop)
+        self.notes = conditioning.notes
+        told: list[str] = []
+        latents = sample(
+            self.engine, conditioning, settings, on_step=on_step, on_note=told.append, should_stop=should_stop
+        )
+        self.notes = (*conditioning.notes, *told)
         return decode(self.engine, latents, conditioning, settings)
 
     def _encode(self, settings: SampleSettings) -> ControlContext:
-        key = (settings.width, settings.height, settings.frames, settings.fit, settings.tiling)
+        names = ("width", "height", "frames", "fit", "tiling", "mask_edge")
+        key = (*(getattr(settings, name) for name in names), settings.denoise == 1.0)
         if key not in self._pictures:
-            self._pictures[key] = encode_pictures(self.engine, settings, self.control, self.reference)
-        self.notes = self._pictures[key].notes
+            self._pictures[key] = encode_pictures(
+                self.engine, settings, self.control, self.reference, self.mask, self.start
+            )
         return self._pictures[key]
 
 

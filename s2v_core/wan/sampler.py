@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,16 @@ from ..errors import Interrupted, SettingsError
 from ..video.clip import Clip
 from . import transformer
 from .engine import Engine
+from .guidance import guide
 from .lora import applied
+from .pictures import TIME_STRIDE
 from .preview import preview
-from .schedule import TRAIN_TIMESTEPS, sigmas
+from .schedule import TRAIN_TIMESTEPS, guidance_scales, needs_negative, sigmas, strengths
 from .settings import SampleSettings
+from .solvers import make_solver
+from .transformer import Constants
 from .vace import TILE, Conditioning
+from .windows import Window, blend, plan_windows
 
 if TYPE_CHECKING:
     import torch
@@ -44,50 +49,107 @@ def sample(
     settings: SampleSettings,
     *,
     on_step: Callable[[Step], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> torch.Tensor:
     """Latents [1, 16, T, H/8, W/8] of one rendering, without the reference's latent frames.
 
     With ``precision="diffsynth"`` they are those of DiffSynth's pipeline, bit for bit. ``should_stop`` is asked before
-    every step. Raises ``Interrupted``; ``LoraError`` for a LoRA that does not fit; ``SettingsError`` for settings of
-    another size than the conditioning.
+    every step, and before every window of a long clip. ``on_note`` hears, in sentences, what of a LoRA is not used.
+    Raises ``Interrupted``; ``LoraError`` for a LoRA that does not fit; ``SettingsError`` for settings of another size
+    than the conditioning, or that need a start clip which it lacks.
     """
     import torch
 
     _check_same_size(conditioning, settings)
     kind = engine.dtype if settings.precision == "diffsynth" else torch.float32
-    latents = noise(conditioning, settings.seed).to(device=engine.device, dtype=kind)
-    levels = sigmas(settings.steps, settings.shift)
-    loras = [(engine.lora(use.file), use.strength) for use in settings.loras]
-    guided = settings.guidance != 1.0
+    levels = sigmas(settings.steps, settings.shift, settings.solver, settings.denoise)
+    latents = begin(conditioning, settings, levels[0], engine.device, kind)
+    advance = make_solver(settings.solver, levels)
+    scales, hints = guidance_scales(settings), strengths(settings)
+    windows = plan_windows(
+        latents.shape[2] - conditioning.references,
+        (settings.window_frames - 1) // TIME_STRIDE + 1,
+        settings.window_overlap // TIME_STRIDE,
+    )
+    loras = [(engine.lora(use.file), use) for use in settings.loras]
     contexts = {"positive": conditioning.positive}
-    if guided:
+    if needs_negative(settings):
         contexts["negative"] = conditioning.negative
-    vace_context = conditioning.vace_context if settings.control_strength != 0 else None
+    steered = any(control or (reference and conditioning.references) for control, reference in hints)
+    vace_context = conditioning.vace_context if steered else None
+
+    def check_stop(index: int) -> None:
+        if should_stop and should_stop():
+            raise Interrupted(f"Stopped before step {index + 1} of {settings.steps}.")
+
+    def predict(side: str, index: int, latents: torch.Tensor) -> torch.Tensor:
+        timestep = (levels[index] * TRAIN_TIMESTEPS).unsqueeze(0).to(device=engine.device, dtype=kind)
+
+        def one(number: int, part: torch.Tensor) -> torch.Tensor:
+            if number:
+                check_stop(index)
+            return transformer.predict(dit, vace, constants[number], side, part, timestep, *hints[index])
+
+        return blend(windows, conditioning.references, latents, one).to(kind)
 
     dit, vace = engine.use("dit", "vace")
-    with torch.no_grad(), applied((dit, vace), loras):
-        constants = transformer.prepare(dit, vace, contexts, vace_context, tuple(latents.shape))
-        for index in range(settings.steps):
-            if should_stop and should_stop():
-                raise Interrupted(f"Stopped before step {index + 1} of {settings.steps}.")
-            timestep = (levels[index] * TRAIN_TIMESTEPS).unsqueeze(0).to(device=engine.device, dtype=kind)
-
-            def predict(side: str, latents: torch.Tensor = latents, timestep: torch.Tensor = timestep) -> torch.Tensor:
-                return transformer.predict(dit, vace, constants, side, latents, timestep, settings.control_strength).to(
-                    kind
-                )
-
-            velocity = predict("positive")
-            if guided:
-                other = predict("negative")
-                velocity = other + settings.guidance * (velocity - other)
-            before = latents
-            latents = latents + velocity * (levels[index + 1] - levels[index])
+    with torch.no_grad(), applied((dit, vace), loras) as active:
+        for index, scale in enumerate(scales):
+            check_stop(index)
+            # The constants hold for one state of the LoRAs.
+            if active.set_step(index, settings.steps) or index == 0:
+                constants = _prepare(dit, vace, contexts, vace_context, latents, conditioning.references, windows)
+            if on_note and index == 0:
+                for note in active.notes:
+                    on_note(note)
+            if index < settings.zero_init_steps:
+                velocity = torch.zeros_like(latents)
+            else:
+                velocity = predict("positive", index, latents)
+                if scale != 1.0:
+                    other = predict("negative", index, latents)
+                    velocity = guide(
+                        velocity, other, scale, cfg_zero=settings.cfg_zero, rescale=settings.guidance_rescale
+                    )
+            before, latents = latents, advance(latents, velocity)
             if on_step:
                 clean = (before - velocity * levels[index])[:, :, conditioning.references :]
                 on_step(Step(index, settings.steps, float(levels[index]), clean, engine.preview_colours))
     return latents[:, :, conditioning.references :]
+
+
+def _prepare(
+    dit: Any,
+    vace: Any,
+    contexts: Mapping[str, torch.Tensor],
+    vace_context: torch.Tensor | None,
+    latents: torch.Tensor,
+    references: int,
+    windows: tuple[Window, ...],
+) -> list[Constants]:
+    """The transformer's constants for each window."""
+    whole = transformer.prepare(dit, vace, contexts, vace_context, tuple(latents.shape), references)
+    if len(windows) == 1:
+        return [whole]
+    return [whole.narrowed(window.start, window.stop) for window in windows]
+
+
+def begin(
+    conditioning: Conditioning, settings: SampleSettings, level: torch.Tensor, device: str, kind: torch.dtype
+) -> torch.Tensor:
+    """The latents before the first step, at the noise level ``level``: noise, or the start clip with noise on it."""
+    drawn = noise(conditioning, settings.seed).to(device=device, dtype=kind)
+    if settings.denoise == 1.0:
+        return drawn
+    if conditioning.start is None:
+        raise SettingsError(
+            f"The conditioning holds no clip for denoise {settings.denoise}.",
+            expected="a conditioning that was made with a start clip and denoise below 1",
+            got="none",
+            remedy="Encode the start clip again with these settings, or set denoise to 1.",
+        )
+    return (1 - level) * conditioning.start.to(device=device, dtype=kind) + level * drawn
 
 
 def noise(conditioning: Conditioning, seed: int) -> torch.Tensor:

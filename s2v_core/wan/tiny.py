@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import atomic_folder, atomic_path
-from .checkpoints import METADATA_KEY, inspect_file
+from .contents import inspect_file
 from .engine import ModelFiles, keep_off_the_network
+from .sizes import METADATA_KEY
 
 if TYPE_CHECKING:
     import torch

@@ -4,13 +4,13 @@ The numbers are those of DiffSynth's ``model_fn_wan_video`` for a ``WanModel`` a
 the same modules are called with the same values in the same order. Three things are done otherwise: the text
 embedding, the keys and values of the cross attention, the rotary table and the control tokens are computed before
 the first step; each VACE block runs right before the transformer block that it feeds, so that its hint is used and
-dropped instead of all hints being kept; and at control strength 0 the VACE blocks do not run at all.
+dropped instead of all hints being kept; and where nothing steers (strength 0) the VACE blocks do not run at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from einops import rearrange
@@ -27,13 +27,30 @@ class Constants:
 
     ``grid``: tokens in time, height and width. ``freqs``: complex [tokens, 1, head size / 2].
     ``control``: [1, tokens, dim] or None. ``keys_values``: for each prompt, one pair of [1, text tokens, dim] for each
-    transformer block and then for each VACE block.
+    transformer block and then for each VACE block. ``references``: the latent frames in front that belong to reference
+    images.
     """
 
     grid: tuple[int, int, int]
     freqs: torch.Tensor
     control: torch.Tensor | None
     keys_values: Mapping[str, KeysValues]
+    references: int = 0
+
+    def narrowed(self, start: int, stop: int) -> Constants:
+        """Those of the references and the video's latent frames from ``start`` to before ``stop``, as a clip of their
+        own: their places in time are counted anew.
+        """
+        import torch
+
+        _, rows, columns = self.grid
+        front, area = self.references, rows * columns
+        frames = front + stop - start
+        control = self.control
+        if control is not None:
+            video = control[:, (front + start) * area : (front + stop) * area]
+            control = torch.cat([control[:, : front * area], video], dim=1)
+        return replace(self, grid=(frames, rows, columns), freqs=self.freqs[: frames * area], control=control)
 
 
 def prepare(
@@ -42,11 +59,12 @@ def prepare(
     contexts: Mapping[str, torch.Tensor],
     vace_context: torch.Tensor | None,
     latent_shape: tuple[int, ...],
+    references: int = 0,
 ) -> Constants:
     """Compute the constants.
 
     ``contexts``: for each prompt, text states [1, text tokens, text dim]. ``vace_context``: [1, 96, T, h, w] or None.
-    ``latent_shape``: [1, 16, T, h, w] of the latents.
+    ``latent_shape``: [1, 16, T, h, w] of the latents. ``references``: as in ``Constants``.
     """
     import torch
 
@@ -75,7 +93,7 @@ def prepare(
         text = dit.text_embedding(context.to(device=weight.device, dtype=weight.dtype))
         attentions = [block.cross_attn for block in blocks]
         keys_values[side] = [(a.norm_k(a.k(text)), a.v(text)) for a in attentions]
-    return Constants((f, h, w), freqs.to(weight.device), control, keys_values)
+    return Constants((f, h, w), freqs.to(weight.device), control, keys_values, references)
 
 
 def predict(
@@ -86,10 +104,12 @@ def predict(
     latents: torch.Tensor,
     timestep: torch.Tensor,
     control_strength: float = 1.0,
+    reference_strength: float = 1.0,
 ) -> torch.Tensor:
     """The net's velocity for ``latents`` [1, 16, T, h, w] at ``timestep`` [1] (0 to 1000), under the prompt ``side``.
 
-    The result has the shape of ``latents`` and the net's own type.
+    The VACE hints are scaled by ``reference_strength`` at the references' tokens and by ``control_strength`` at all
+    others. The result has the shape of ``latents`` and the net's own type.
     """
     from diffsynth.models.wan_video_dit import sinusoidal_embedding_1d
 
@@ -99,8 +119,10 @@ def predict(
     x = rearrange(dit.patchify(latents.to(dtype)), "b c f h w -> b (f h w) c").contiguous()
 
     keys_values, depth = constants.keys_values[side], len(dit.blocks)
+    front = constants.references * constants.grid[1] * constants.grid[2]
+    strengths = (control_strength, reference_strength)
     control = None
-    if constants.control is not None and control_strength != 0:
+    if constants.control is not None and (control_strength != 0 or (front and reference_strength != 0)):
         control = constants.control + x
     for index, block in enumerate(dit.blocks):
         place = vace.vace_layers_mapping.get(index)
@@ -111,8 +133,19 @@ def predict(
             hint = vace_block.after_proj(control)
         x = _block(block, x, keys_values[index], modulation, constants.freqs)
         if hint is not None:
-            x = x + hint * control_strength
+            # One scale needs no copy of the hint.
+            apart = front and reference_strength != control_strength
+            x = x + (scaled(hint, front, *strengths) if apart else hint * control_strength)
     return dit.unpatchify(dit.head(x, time), constants.grid)
+
+
+def scaled(hint: torch.Tensor, front: int, control_strength: float, reference_strength: float) -> torch.Tensor:
+    """A hint [1, tokens, dim] times the reference strength in its first ``front`` tokens, the control strength in all
+    others; where both are equal, the same bits as one product.
+    """
+    import torch
+
+    return torch.cat([hint[:, :front] * reference_strength, hint[:, front:] * control_strength], dim=1)
 
 
 def _block(

@@ -1,4 +1,6 @@
-"""What the sampler is steered by: text states of both prompts, and the VACE context of pose video and reference."""
+"""What the sampler is steered by: text states of both prompts, the VACE context of pose video, mask and references,
+and the latents of the clip to begin from.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from einops import rearrange
 
-from ..errors import SettingsError
 from ..prompts.prompt import Prompt
 from ..video.clip import Clip
-from ..video.fit import fit_clip, fit_image
 from .engine import Engine
+from .masks import DRAWN, Mask, fit_mask
+from .pictures import FPS, TIME_STRIDE, References, fit_control, fit_references, fit_start
 from .settings import SampleSettings
 
 if TYPE_CHECKING:
     import torch
 
-    Image = np.ndarray[Any, np.dtype[np.uint8]]
-
 VAE_STRIDE = 8
-TIME_STRIDE = 4
 TILE = {"tile_size": (30, 52), "tile_stride": (15, 26)}  # DiffSynth's defaults, in latent pixels
-FPS = Fraction(16)  # Wan2.1's training rate
-_BLACK = (0, 0, 0)  # the ground that a pose is drawn on
-_WHITE = (255, 255, 255)  # VACE's own preparation puts references on white (ali-vilab/VACE)
+_TRAINED_FRAMES = 81  # Wan2.1's training length
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +32,9 @@ class Conditioning:
     """Everything that steers the sampler and is the same over steps, guidance, LoRAs and seeds.
 
     ``positive``, ``negative``: text states [1, 512, text dim]. ``vace_context``: [1, 96, T + references, H/8, W/8], or
-    None without control and reference. ``references``: latent frames in front that belong to the reference image.
-    ``size``: (width, height) and ``frames`` of the video. ``notes``: what was fitted or cut, in sentences.
+    None without control and reference. ``references``: latent frames in front that belong to the reference images, one
+    each. ``size``: (width, height) and ``frames`` of the video. ``notes``: what was fitted or cut, in sentences.
+    ``start``: latents of the references and the start clip, of ``latent_shape``, or None to begin from pure noise.
     """
 
     positive: torch.Tensor
@@ -47,6 +45,7 @@ class Conditioning:
     frames: int
     fps: Fraction
     notes: tuple[str, ...] = ()
+    start: torch.Tensor | None = None
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int, int]:
@@ -64,6 +63,7 @@ class ControlContext:
     references: int
     fps: Fraction
     notes: tuple[str, ...]
+    start: torch.Tensor | None = None
 
 
 def condition(
@@ -72,17 +72,22 @@ def condition(
     settings: SampleSettings,
     *,
     control: Clip | None = None,
-    reference: Image | None = None,
+    reference: References = None,
+    mask: Any = None,
+    start: Clip | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Conditioning:
-    """Encode the prompt, the control video and the reference image (uint8 [H, W, 3]).
+    """Encode the prompt and the pictures.
 
-    Only ``width``, ``height``, ``frames``, ``fit`` and ``tiling`` of the settings matter. Pictures of another size are
-    fitted as ``settings.fit`` says, and this is noted. Raises ``SettingsError`` for a control video that is too short.
+    ``reference``: one picture uint8 [H, W, 3], or several in the order in which they shall stand. ``mask``: what
+    ``as_mask`` takes. ``start``: the clip to begin from when ``denoise`` is below 1. Only ``width``, ``height``,
+    ``frames``, ``fit``, ``tiling``, ``mask_edge`` and ``denoise`` of the settings matter. Pictures of another size are
+    fitted as ``settings.fit`` says, and this is noted. Raises ``SettingsError`` for pictures that cannot be used and
+    videos that are too short.
     """
     positive = engine.text_states(prompt.text)
     negative = engine.text_states(prompt.negative)
-    pictures = encode_pictures(engine, settings, control, reference)
+    pictures = encode_pictures(engine, settings, control, reference, mask, start)
     return join(positive, negative, pictures, settings)
 
 
@@ -98,42 +103,96 @@ def join(
         (settings.width, settings.height),
         settings.frames,
         pictures.fps,
-        pictures.notes,
+        pictures.notes + _length_notes(settings),
+        pictures.start,
     )
 
 
 def encode_pictures(
-    engine: Engine, settings: SampleSettings, control: Clip | None, reference: Image | None
+    engine: Engine,
+    settings: SampleSettings,
+    control: Clip | None = None,
+    reference: References = None,
+    mask: Any = None,
+    start: Clip | None = None,
 ) -> ControlContext:
-    """The VACE context: inactive and reactive latents and the mask, with the reference's latent frame in front.
+    """The VACE context: inactive and reactive latents and the mask, with the references' latent frames in front.
 
-    The mask is 1 everywhere: the whole control video is to be redrawn, so its inactive part is a black picture.
+    Without a mask the whole control video is to be redrawn: the mask is 1 everywhere and the inactive part is a grey
+    picture.
     """
     import torch
 
-    control, control_notes = fit_control(control, settings)
-    reference, reference_notes = fit_reference(reference, settings)
-    notes = control_notes + reference_notes
-    if control is None and reference is None:
-        return ControlContext(None, 0, FPS, notes)
+    fitted_mask, mask_notes = fit_mask(mask, control, settings)
+    fitted_control, control_notes = fit_control(control, settings)
+    fitted_references, reference_notes = fit_references(reference, settings)
+    fitted_start, start_notes = fit_start(start, settings)
+    notes = control_notes + mask_notes + reference_notes + start_notes
+    fps = next((clip.fps for clip in (control, fitted_start) if clip), FPS)
+
+    context, begin = None, None
+    with torch.no_grad():
+        pictures = [Clip(picture[None], FPS) for picture in fitted_references]
+        if fitted_control is not None or pictures:
+            context = _vace_context(engine, settings, fitted_control, fitted_mask, pictures).cpu()
+        if fitted_start is not None:
+            (vae,) = engine.use("vae")
+            # References are single pictures and need no tiles (DiffSynth makes none here either).
+            parts = [encode(engine, vae, pixels(engine, picture), tiling=False) for picture in pictures]
+            parts.append(encode(engine, vae, pixels(engine, fitted_start), settings.tiling))
+            begin = torch.concat(parts, dim=2).cpu()
+    return ControlContext(context, len(pictures), fps, notes, begin)
+
+
+def _vace_context(
+    engine: Engine, settings: SampleSettings, control: Clip | None, mask: Mask | None, references: list[Clip]
+) -> torch.Tensor:
+    """[1, 96, references + T, H/8, W/8] of pictures that have the size of the settings."""
+    import torch
 
     (vae,) = engine.use("vae")
-    shape = (1, 3, settings.frames, settings.height, settings.width)
-    with torch.no_grad():
+    if control is None or mask is None:
+        shape = (1, 3, settings.frames, settings.height, settings.width)
         grey = torch.zeros(shape, dtype=engine.dtype, device=engine.device)  # 0 is the middle of -1..1
         inactive = encode(engine, vae, grey, settings.tiling)
         reactive = inactive if control is None else encode(engine, vae, pixels(engine, control), settings.tiling)
-        latents = torch.concat((inactive, reactive), dim=1)
-        mask = torch.ones((1, VAE_STRIDE**2, *latents.shape[2:]), dtype=engine.dtype, device=engine.device)
-        references = 0
-        if reference is not None:
-            picture = encode(engine, vae, pixels(engine, Clip(reference[None], FPS)), settings.tiling)
-            front = torch.concat((picture, torch.zeros_like(picture)), dim=1)
-            references = front.shape[2]
-            latents = torch.concat((front, latents), dim=2)
-            mask = torch.concat((torch.zeros_like(mask[:, :, :references]), mask), dim=2)
-        context = torch.concat((latents, mask), dim=1)
-    return ControlContext(context.cpu(), references, control.fps if control else FPS, notes)
+        shares = torch.ones((1, VAE_STRIDE**2, *inactive.shape[2:]), dtype=engine.dtype, device=engine.device)
+    else:
+        levels = torch.from_numpy(np.ascontiguousarray(mask)).to(torch.float32)
+        drawn = levels.to(dtype=engine.dtype, device=engine.device)[None, None] * (1 / DRAWN)
+        video = pixels(engine, control)
+        inactive = encode(engine, vae, video * (1 - drawn), settings.tiling)
+        reactive = encode(engine, vae, video * drawn, settings.tiling)
+        shares = mask_shares(drawn)
+    latents = torch.concat((inactive, reactive), dim=1)
+    if references:
+        # One by one: in a list DiffSynth's encoder takes ever larger tiles (its issue 1224).
+        fronts = [encode(engine, vae, pixels(engine, picture), settings.tiling) for picture in references]
+        front = torch.concat(fronts, dim=2)
+        latents = torch.concat((torch.concat((front, torch.zeros_like(front)), dim=1), latents), dim=2)
+        shares = torch.concat((torch.zeros_like(shares[:, :, :1]).expand(-1, -1, len(fronts), -1, -1), shares), dim=2)
+    return torch.concat((latents, shares), dim=1)
+
+
+def mask_shares(drawn: torch.Tensor) -> torch.Tensor:
+    """A mask [1, 1, T, H, W] from 0 to 1 as VACE takes it: [1, 64, T', H/8, W/8], one channel for each pixel of 8 x 8.
+
+    Frames are picked at even distances, for 81 frames 1, 5, 9...: VACE's own choice, which the net has learned.
+    """
+    import torch
+
+    shares = rearrange(drawn[0, 0], "t (h p) (w q) -> 1 (p q) t h w", p=VAE_STRIDE, q=VAE_STRIDE)
+    times = (drawn.shape[2] + TIME_STRIDE - 1) // TIME_STRIDE
+    return torch.nn.functional.interpolate(shares, size=(times, *shares.shape[3:]), mode="nearest-exact")
+
+
+def _length_notes(settings: SampleSettings) -> tuple[str, ...]:
+    if min(settings.frames, settings.window_frames) <= _TRAINED_FRAMES:
+        return ()
+    return (
+        f"{min(settings.frames, settings.window_frames)} frames are rendered at once, but Wan2.1 was trained on "
+        f"{_TRAINED_FRAMES}: window_frames {_TRAINED_FRAMES} renders overlapping windows of that length.",
+    )
 
 
 def encode(engine: Engine, vae: Any, video: torch.Tensor, tiling: bool) -> torch.Tensor:
@@ -150,50 +209,3 @@ def pixels(engine: Engine, clip: Clip) -> torch.Tensor:
     frames = torch.from_numpy(np.ascontiguousarray(clip.frames)).to(torch.float32)
     frames = frames.to(dtype=engine.dtype, device=engine.device) * (2 / 255) - 1
     return rearrange(frames, "t h w c -> 1 c t h w").contiguous()
-
-
-def fit_control(control: Clip | None, settings: SampleSettings) -> tuple[Clip | None, tuple[str, ...]]:
-    """The control video at the size and length of the settings, and what was done to it."""
-    if control is None:
-        return None, ()
-    notes = []
-    if len(control) < settings.frames:
-        fewer = (len(control) - 1) // TIME_STRIDE * TIME_STRIDE + 1
-        raise SettingsError(
-            "The control video is too short.",
-            expected=f"at least {settings.frames} frames",
-            got=f"{len(control)} frames",
-            remedy=f"Set the number of frames to {fewer}, or use a longer clip.",
-        )
-    if len(control) > settings.frames:
-        notes.append(f"The control video's first {settings.frames} of {len(control)} frames are used.")
-        control = control.with_frames(control.frames[: settings.frames])
-    size = (settings.width, settings.height)
-    if (control.width, control.height) != size:
-        notes.append(_fitted("The control video", control.width, control.height, settings))
-        control = fit_clip(control, size, settings.fit, _BLACK)
-    return control, tuple(notes)
-
-
-def fit_reference(reference: Image | None, settings: SampleSettings) -> tuple[Image | None, tuple[str, ...]]:
-    """The reference image at the size of the settings, and what was done to it."""
-    if reference is None:
-        return None, ()
-    if reference.dtype != np.uint8 or reference.ndim != 3 or reference.shape[2] != 3:
-        raise SettingsError(
-            "The reference image cannot be used.",
-            expected="an RGB picture, uint8 [height, width, 3]",
-            got=f"{reference.dtype} {list(reference.shape)}",
-            remedy="Convert it to RGB; put a picture with transparency on a plain ground first.",
-        )
-    height, width = reference.shape[:2]
-    size = (settings.width, settings.height)
-    if (width, height) == size:
-        return reference, ()
-    fitted = fit_image(reference, size, settings.fit, _WHITE)
-    return fitted, (_fitted("The reference image", width, height, settings),)
-
-
-def _fitted(what: str, width: int, height: int, settings: SampleSettings) -> str:
-    how = "letterboxed" if settings.fit == "letterbox" else "cropped"
-    return f"{what} was {how} from {width} x {height} to {settings.width} x {settings.height}."

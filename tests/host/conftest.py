@@ -33,6 +33,20 @@ PACK = "skeleton2video-under-test"
 CLIP_NAME = "gBR_sBM_c01_d04_mBR0_ch01.mp4"
 START_SECONDS = 90
 RUN_SECONDS = 120
+# A node of another pack, in the old form of comfyui_controlnet_aux's: keypoints in, the same through JSON out.
+ECHO = """
+import json
+
+class EchoKeypoints:
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"pose_kps": ("POSE_KEYPOINT",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("POSE_KEYPOINT", "STRING"), "echo", "test"
+
+    def echo(self, pose_kps):
+        text = json.dumps(pose_kps, allow_nan=False)
+        return json.loads(text), text
+
+NODE_CLASS_MAPPINGS = {"EchoKeypoints": EchoKeypoints}
+"""
 
 
 @dataclass
@@ -173,6 +187,9 @@ def base(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     for folder in ("input", "output", "temp", "user", "custom_nodes"):
         (base / folder).mkdir()
     (base / "custom_nodes" / PACK).symlink_to(ROOT, target_is_directory=True)
+    (base / "custom_nodes" / "echo_keypoints.py").write_text(ECHO)
+    if aux := os.environ.get("COMFY_AUX_ROOT"):
+        (base / "custom_nodes" / "comfyui_controlnet_aux").symlink_to(aux, target_is_directory=True)
 
     models = base / "models"
     made = build_tiny(base / "tiny")

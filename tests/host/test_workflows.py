@@ -40,8 +40,10 @@ def small(workflow: str, host: Any, **changes: Any) -> Prompt:
 def test_ui_form_and_api_form_are_the_same_graph(host: Any, name: str) -> None:
     drawn = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     expected = json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
-    assert to_api(drawn, host.get("/object_info")) == {
-        id: {"class_type": node["class_type"], "inputs": node["inputs"]} for id, node in expected.items()
+    info = host.get("/object_info")
+    assert to_api(drawn, info) == {
+        id: {"class_type": node["class_type"], "inputs": later_defaults(info[node["class_type"]]) | node["inputs"]}
+        for id, node in expected.items()
     }
 
 
@@ -128,6 +130,15 @@ def test_sweep_of_lora_strengths(host: Any, cell_hashes: Callable[[str], dict[st
     assert len({value.split()[0] for value in cell_hashes("strengths").values()}) == 6
 
 
+def later_defaults(described: dict[str, Any]) -> dict[str, Any]:
+    """What the fields that may be missing in a saved graph are then."""
+    return {
+        name: spec[1]["default"]
+        for name, spec in described["input"].get("optional", {}).items()
+        if len(spec) > 1 and "default" in spec[1]
+    }
+
+
 def to_api(drawn: dict[str, Any], info: dict[str, Any]) -> Prompt:
     """What the browser's ``graphToPrompt`` makes of a UI-format workflow: values by their place, links by number."""
     links = {link[0]: [str(link[1]), link[2]] for link in drawn["links"]}
@@ -146,7 +157,8 @@ def to_api(drawn: dict[str, Any], info: dict[str, Any]) -> Prompt:
                 options = spec[1] if len(spec) > 1 else {}
                 uploads |= bool(options.get("image_upload") or options.get("video_upload"))
                 if isinstance(spec[0], list) or spec[0] in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"):
-                    inputs[name] = next(values)
+                    # A field that came after the workflow was saved has its default, as in the browser.
+                    inputs[name] = next(values, options.get("default")) if part == "optional" else next(values)
                     if options.get("control_after_generate"):
                         assert next(values) == "fixed", "a shipped workflow must give the same result twice"
                 if name in linked:
@@ -228,3 +240,24 @@ def test_failed_cells_are_shown_and_tried_again(host: Any, cell_hashes: Callable
     prompt[sweep]["inputs"]["name"] = "all_failing"
     run = host.run(prompt)
     assert run.ended == "execution_error" and "All 2 cells" in run.error and "stranger.safetensors" in run.error
+
+
+def test_a_stack_is_exported_as_one_lora(host: Any) -> None:
+    from s2v_core.wan.lora_file import load_lora
+
+    prompt = small("pose_to_video", host)
+    model = node_of(prompt, "LoadWanVace")
+    first = {"lora": "dance.safetensors", "strength": 0.5, "scope": "only ffn"}
+    run = host.run(
+        {
+            model: prompt[model],
+            "90": {"class_type": "Skeleton2Video_WanVaceLora", "inputs": first},
+            "91": {"class_type": "Skeleton2Video_ExportLora", "inputs": {"model": [model, 0], "loras": ["90", 0],
+                                                                         "name": "mine"}},
+            "92": {"class_type": "PreviewAny", "inputs": {"source": ["91", 0]}},
+        }
+    )  # fmt: skip
+    assert run.ended == "execution_success", run.error
+    made = load_lora(run.outputs["92"]["text"][0])
+    assert made.layers
+    assert all(".ffn." in name for name in made.layers)

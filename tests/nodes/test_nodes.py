@@ -16,23 +16,50 @@ ROOT = Path(__file__).resolve().parents[2]
 # Saved workflows hold the values of a form by their place: names may be added at the end, never moved or removed.
 SETTINGS = ["steps", "guidance", "shift", "seed", "width", "height", "frames", "control_strength", "fit", "solver"]
 SETTINGS += ["precision", "tiling"]
+LATER = ["reference_strength", "control_from", "control_to", "reference_from", "reference_to", "guidance_from"]
+LATER += ["guidance_to", "guidance_schedule", "cfg_zero", "zero_init_steps", "guidance_rescale", "denoise", "mask_edge"]
+LATER += ["window_frames", "window_overlap", "preset"]
 WIDGETS = {
     "Skeleton2Video_LoadAistClip": ["video", "fps", "frames", "width", "height", "fit", "start", "short"],
-    "Skeleton2Video_ExtractPose": ["fps", "backend", "palette", "layers"],
+    "Skeleton2Video_ExtractPose": [
+        *("fps", "backend", "palette", "layers"),
+        *("detect_every", "max_people", "provider", "hands", "face"),
+    ],
+    "Skeleton2Video_EditPose": ["person", "person_number", "guard", "max_gap_ms", "smooth_ms"],
+    "Skeleton2Video_RetargetPose": [
+        *("backend", "place", "size", "stay_inside", "plant_feet", "sides", "head", "hands", "person", "others"),
+        *("quantile", "plausible"),
+    ],
+    "Skeleton2Video_DrawPose": ["palette", "layers", "width", "height"],
+    "Skeleton2Video_LoadPose": ["file", "fps", "width", "height", "camera", "start", "frames"],
+    "Skeleton2Video_SavePose": ["name", "format"],
+    "Skeleton2Video_KeypointsToPose": ["fps"],
+    "Skeleton2Video_PoseToKeypoints": [],
     "Skeleton2Video_BuildDancePrompt": ["subject", "variant", "setting", "style", "negative"],
     "Skeleton2Video_LoadWanVace": ["diffusion_model", "vae", "text_encoder", "dtype", "device", "tokenizer"],
-    "Skeleton2Video_WanVaceLora": ["lora", "strength"],
-    "Skeleton2Video_WanVaceSampler": SETTINGS,
+    "Skeleton2Video_WanVaceLora": [
+        *("lora", "strength", "scope", "from_step", "to_step", "ramp_in", "ramp_out", "allow_unmatched"),
+    ],
+    "Skeleton2Video_ExportLora": ["name"],
+    "Skeleton2Video_WanVaceSampler": [*SETTINGS, *LATER],
     "Skeleton2Video_SweepAxis": ["axis", "values"],
-    "Skeleton2Video_RunSweep": ["name", *SETTINGS],
+    "Skeleton2Video_RunSweep": ["name", *SETTINGS, *LATER],
     "Skeleton2Video_SweepGrid": ["page"],
 }
 OUTPUTS = {
     "Skeleton2Video_LoadAistClip": ["frames", "video", "clip name", "fps", "facts"],
-    "Skeleton2Video_ExtractPose": ["pose", "control video", "report"],
+    "Skeleton2Video_ExtractPose": ["pose", "control video", "report", "keypoints"],
+    "Skeleton2Video_EditPose": ["pose", "report"],
+    "Skeleton2Video_RetargetPose": ["pose", "before and after", "report"],
+    "Skeleton2Video_DrawPose": ["control video", "fps"],
+    "Skeleton2Video_LoadPose": ["pose", "report"],
+    "Skeleton2Video_SavePose": ["path"],
+    "Skeleton2Video_KeypointsToPose": ["pose"],
+    "Skeleton2Video_PoseToKeypoints": ["keypoints"],
     "Skeleton2Video_BuildDancePrompt": ["prompt", "text", "negative"],
     "Skeleton2Video_LoadWanVace": ["model"],
     "Skeleton2Video_WanVaceLora": ["LoRAs"],
+    "Skeleton2Video_ExportLora": ["path", "notes"],
     "Skeleton2Video_WanVaceSampler": ["frames", "video", "notes"],
     "Skeleton2Video_SweepAxis": ["axes"],
     "Skeleton2Video_RunSweep": ["sweep"],
@@ -56,6 +83,7 @@ spec.loader.exec_module(pack)
 nodes = asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())
 new = {name.split(".")[0] for name in set(sys.modules) - before}
 host = sys.modules["my pack-1_x_0.nodes.host"]
+named = {node.define_schema().node_id.removeprefix("Skeleton2Video_"): node for node in nodes}.__getitem__
 """
 
 
@@ -114,8 +142,9 @@ def test_forms_say_what_the_settings_say(in_host: Any) -> None:
 
     forms = in_host(
         """
-fields = nodes[5].INPUT_TYPES()["required"]
-print(json.dumps({name: spec[1] for name, spec in fields.items()}))
+types = named("WanVaceSampler").INPUT_TYPES()
+fields = {**types["required"], **types["optional"]}
+print(json.dumps({name: spec[1] for name, spec in fields.items() if "default" in spec[1]}))
 """
     )
     for entry in options(SampleSettings):
@@ -123,14 +152,14 @@ print(json.dumps({name: spec[1] for name, spec in fields.items()}))
         assert (form["default"], form["tooltip"]) == (entry.default, entry.help)
         if entry.choices:
             assert form["options"] == list(entry.choices)
-        elif not isinstance(entry.default, bool):
+        elif not isinstance(entry.default, (bool, str)):
             assert (form["min"], form["max"], form["step"]) == (entry.minimum, entry.maximum, entry.step)
 
 
 def test_a_sweep_never_draws_a_new_seed_by_itself(in_host: Any) -> None:
     said = in_host(
         """
-seeds = [node.INPUT_TYPES()["required"]["seed"][1] for node in (nodes[5], nodes[7])]
+seeds = [node.INPUT_TYPES()["required"]["seed"][1] for node in map(named, ("WanVaceSampler", "RunSweep"))]
 print(json.dumps([seed["control_after_generate"] for seed in seeds]))
 """
     )

@@ -9,7 +9,8 @@ import pytest
 
 from s2v_core.errors import SettingsError
 from s2v_core.pose.before_after import before_and_after, before_and_after_clip
-from s2v_core.pose.retarget import RetargetResult, RetargetSettings, retarget
+from s2v_core.pose.retarget import RetargetResult, retarget
+from s2v_core.pose.settings import RetargetSettings
 from s2v_core.pose.track import PoseTrack
 from s2v_core.video.clip import Clip
 from s2v_core.video.text import GROUND

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import math
+import logging
+import shutil
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from s2v_core.errors import Interrupted, MissingPackageError, ModelFileError
+from s2v_core.models import BLAZEPOSE, BLAZEPOSE_FACE, BLAZEPOSE_HANDS
 from s2v_core.pose import blazepose
-from s2v_core.pose.blazepose import FROM_BLAZEPOSE, OneEuro, Roi, Tracker
+from s2v_core.pose.blazepose import FROM_BLAZEPOSE
 from s2v_core.pose.track import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, PoseTrack
 from s2v_core.video.clip import Clip
 
@@ -29,84 +31,6 @@ NOSE, NECK, RIGHT_HIP, LEFT_HIP, RIGHT_ANKLE = 0, 1, 8, 11, 10
 
 def frames_of(value: int, count: int = 3, height: int = 60, width: int = 80) -> Clip:
     return Clip(np.full((count, height, width, 3), value, np.uint8), Fraction(16))
-
-
-def test_the_anchors_are_the_centres_of_four_grids() -> None:
-    centres = blazepose.anchors()
-    assert centres.shape == (2254, 2)
-    assert centres[0] == pytest.approx([0.5 / 28, 0.5 / 28])
-    assert centres[2] == pytest.approx([1.5 / 28, 0.5 / 28]), "x runs first, two anchors a cell"
-    assert centres[2 * 28 * 28] == pytest.approx([0.5 / 14, 0.5 / 14])
-    assert centres[-1] == pytest.approx([6.5 / 7, 6.5 / 7])
-    assert len(np.unique(centres[-6 * 49 :], axis=0)) == 49, "the three layers of stride 32 share one grid"
-
-
-@pytest.mark.parametrize(
-    ("edge", "degrees"), [((50, 10), 0), ((90, 50), 90), ((50, 90), 180), ((10, 50), -90), ((78.284, 21.716), 45)]
-)
-def test_the_square_stands_on_the_body(edge: tuple[float, float], degrees: float) -> None:
-    roi = blazepose.roi_from_points(np.array([50.0, 50.0]), np.array(edge))
-    assert (roi.x, roi.y) == (50, 50)
-    assert roi.side == pytest.approx(2 * 40 * 1.25, rel=1e-3)
-    assert math.remainder(math.degrees(roi.angle) - degrees, 360) == pytest.approx(0, abs=1e-2)
-
-
-def test_a_crop_and_its_way_back() -> None:
-    frame = np.zeros((100, 120, 3), np.uint8)
-    frame[28:33, 68:73] = 255
-    roi = Roi(60, 50, 80, math.radians(30))
-    picture, back = blazepose.crop(frame, roi, 256, repeat_border=False)
-    rows, columns = np.nonzero(picture[..., 0] > 200)
-    spot = blazepose.transform(np.array([[columns.mean(), rows.mean()]]), back)[0]
-    assert spot == pytest.approx([70, 30], abs=0.4)
-    middle, top = blazepose.transform(np.array([[128.0, 128.0], [128.0, 0.0]]), back)
-    assert middle == pytest.approx([60, 50])
-    assert top == pytest.approx([60 + 40 * math.sin(roi.angle), 50 - 40 * math.cos(roi.angle)]), "up is along the angle"
-
-
-def test_outside_of_the_frame_is_black_or_repeated() -> None:
-    frame = np.full((20, 20, 3), 77, np.uint8)
-    black, _ = blazepose.crop(frame, Roi(0, 0, 40, 0), 64, repeat_border=False)
-    repeated, _ = blazepose.crop(frame, Roi(0, 0, 40, 0), 64, repeat_border=True)
-    assert black[0, 0, 0] == 0
-    assert black[40, 40, 0] == 77
-    assert (repeated == 77).all()
-
-
-def test_overlapping_detections_are_averaged_by_score() -> None:
-    boxes, logits = np.zeros((2254, 12), np.float32), np.full(2254, -100.0, np.float32)
-    anchors = blazepose.anchors()
-    # Two boxes of 100 pixels around the same point, and a third far away; key points at the middle, the second's 8 off.
-    for index, place, logit, shift in ((300, 0.4, 3.0, 0), (900, 0.4, 1.0, 8), (40, 0.9, 0.5, 0)):
-        middle = (np.array([place, place]) - anchors[index]) * 224
-        boxes[index, :2], boxes[index, 2:4] = middle, 100
-        boxes[index, 4:] = np.tile(middle + shift, 4)
-        logits[index] = logit
-    scores = 1 / (1 + np.exp(-np.array([3.0, 1.0])))
-    expected = 0.4 + 8 / 224 * scores[1] / scores.sum()
-    assert blazepose.best_detection(boxes, logits) == pytest.approx(np.full((4, 2), expected), abs=1e-6)
-    assert blazepose.best_detection(boxes, np.full(2254, -0.01, np.float32)) is None
-
-
-def test_points_move_to_the_middle_of_their_heat() -> None:
-    heatmap = np.full((64, 64, 3), -20.0, np.float32)
-    heatmap[20, 31, 0] = heatmap[20, 32, 0] = 5.0
-    heatmap[20, 40, 1] = -0.1  # not sure enough
-    points = np.array([[30 * 4 + 1, 21 * 4 + 3], [40 * 4, 20 * 4], [-5, 300]], np.float32)
-    refined = blazepose.refine(points, heatmap)
-    assert refined[0] == pytest.approx([31.5 * 4, 20 * 4], abs=1e-2)
-    assert (refined[1:] == points[1:]).all(), "left alone: not sure, and outside of the map"
-
-
-def test_the_filter_holds_still_and_lets_go() -> None:
-    still, moving = OneEuro(30), OneEuro(30)
-    here = np.array([[10.0, 10.0], [10.0, 50.0]])
-    for noise in (0.0, 0.05, -0.05, 0.05):
-        value = still(here + noise, 80)
-    assert np.abs(value - here).max() < 0.01, "noise of a twentieth of a pixel is nearly gone"
-    for step in range(20):
-        value = moving(here + 8 * step, 80)
-    assert np.abs(value - (here + 8 * 19)).max() < 3, "eight pixels a frame are followed"
 
 
 def test_the_layout_is_openposes() -> None:
@@ -139,7 +63,11 @@ def test_the_neck_needs_both_shoulders(left: float, right: float, neck: float) -
 def test_a_real_dancer_is_found(dancer_track: PoseTrack, dancer_clip: Clip) -> None:
     track = dancer_track
     assert track.points.shape == (45, 1, 134, 2)
-    assert (track.canvas, track.fps, track.backend) == ((350, 175), Fraction(15), "blazepose (litert, cpu)")
+    assert (track.canvas, track.fps, track.backend) == (
+        (350, 175),
+        Fraction(15),
+        "blazepose body+hands+face (litert, cpu)",
+    )
     assert track.found.mean() >= 0.93
     assert track.found.tolist() == [note == "" for note in track.notes]
     points, scores = track.points[:, 0], track.scores[:, 0]
@@ -179,7 +107,7 @@ def test_mediapipe_finds_the_same_points(dancer_track: PoseTrack) -> None:
 
 
 def test_a_small_turning_dancer_is_found(field_clip: Clip, blazepose_models: Path) -> None:
-    track = blazepose.extract_blazepose(field_clip)
+    track = blazepose.extract_blazepose(field_clip, hands=False, face=False)
     assert track.found.mean() >= 0.93
     assert track.points.shape == (45, 1, 134, 2)
 
@@ -206,6 +134,8 @@ def test_any_size_gives_the_same_body(
     assert track.canvas == (height, width)
     body = track.points[:, 0, BODY] / (width, height) * (175, 350)
     assert np.median(np.linalg.norm(body - dancer_track.points[:3, 0, BODY], axis=-1)) < 3
+    face = track.points[:, 0, FACE] / (width, height) * (175, 350)
+    assert np.median(np.linalg.norm(face - dancer_track.points[:3, 0, FACE], axis=-1)) < 1
 
 
 def test_the_detector_sees_again_after_a_cut(dancer_clip: Clip, field_clip: Clip, blazepose_models: Path) -> None:
@@ -217,17 +147,77 @@ def test_the_detector_sees_again_after_a_cut(dancer_clip: Clip, field_clip: Clip
     assert not track.scores[2:4].any()
 
 
-def test_after_a_loss_the_detector_runs_in_the_same_frame(dancer_clip: Clip, blazepose_models: Path) -> None:
-    tracker = Tracker(*blazepose.load_nets(1), fps=15.0)
-    wide = np.zeros((350, 700, 3), np.uint8)
-    left, right = wide.copy(), wide.copy()
-    left[:, :175], right[:, 525:] = dancer_clip.frames[0], dancer_clip.frames[0]
-    first, _ = tracker.next(left)
-    second, note = tracker.next(right)
-    assert first is not None
-    assert second is not None, "a jump of three widths costs no frame"
-    assert note == ""
-    assert np.median(second[:, 0] - first[:, 0]) == pytest.approx(525, abs=3)
+@pytest.mark.parametrize(
+    ("options", "backend"),
+    [
+        ({}, "blazepose body+hands+face (litert, cpu)"),
+        ({"hands": False}, "blazepose body+face (litert, cpu)"),
+        ({"face": False}, "blazepose body+hands (litert, cpu)"),
+        ({"hands": False, "face": False}, "blazepose body (litert, cpu)"),
+    ],
+)
+def test_only_what_was_asked_for_is_looked_for(
+    options: dict[str, bool], backend: str, dancer_clip: Clip, dancer_track: PoseTrack, blazepose_models: Path
+) -> None:
+    track = blazepose.extract_blazepose(dancer_clip.with_frames(dancer_clip.frames[:2]), **options)
+    assert track.backend == backend
+    for part, places in (("body", [BODY, FEET]), ("hands", [LEFT_HAND, RIGHT_HAND]), ("face", [FACE])):
+        for place in places:
+            if part in backend:
+                assert np.array_equal(track.points[:, 0, place], dancer_track.points[:2, 0, place])
+                assert np.array_equal(track.scores[:, 0, place], dancer_track.scores[:2, 0, place])
+            else:
+                assert not track.scores[:, 0, place].any()
+
+
+def test_a_folder_with_the_body_alone_still_works(
+    dancer_clip: Clip,
+    blazepose_models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for entry in BLAZEPOSE:
+        shutil.copy(blazepose_models / entry.file, tmp_path)
+    monkeypatch.setenv("S2V_MODELS", str(tmp_path))
+    monkeypatch.setenv("S2V_CACHE", str(tmp_path / "cache"))
+    head = dancer_clip.with_frames(dancer_clip.frames[:1])
+    with caplog.at_level(logging.WARNING, logger="s2v_core.pose.blazepose"):
+        track = blazepose.extract_blazepose(head)
+    assert track.backend == "blazepose body (litert, cpu; no nets for hands, face)"
+    assert track.found.all()
+    assert not track.scores[:, 0, 24:].any()
+    for words in ("hand_landmark_full.tflite", "face_landmark.tflite", "s2v models get blazepose"):
+        assert words in caplog.text
+    caplog.clear()
+    assert blazepose.extract_blazepose(head, hands=False, face=False).backend == "blazepose body (litert, cpu)"
+    assert not caplog.text, "nothing is missing when nothing was asked for"
+    with pytest.raises(ModelFileError, match=r"hand_recrop\.tflite"):
+        blazepose.extract_blazepose(head, hands=True)
+    with pytest.raises(ModelFileError, match=r"face_detection_short_range\.tflite"):
+        blazepose.extract_blazepose(head, face=True)
+    (tmp_path / BLAZEPOSE_HANDS[1].file).write_bytes(b"")
+    half = blazepose.extract_blazepose(head)
+    assert half.backend == "blazepose body (litert, cpu; no nets for hands, face)", "one of three nets is not enough"
+
+
+def test_a_damaged_net_is_not_passed_over(
+    dancer_clip: Clip, blazepose_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(blazepose_models, tmp_path, dirs_exist_ok=True)
+    (tmp_path / BLAZEPOSE_FACE[1].file).write_bytes(b"TFL3")
+    monkeypatch.setenv("S2V_MODELS", str(tmp_path))
+    with pytest.raises(ModelFileError, match="is damaged"):
+        blazepose.extract_blazepose(dancer_clip)
+
+
+def test_a_hand_under_the_other_is_not_drawn_twice(presenter_clip: Clip, blazepose_models: Path) -> None:
+    # MediaPipe's Holistic takes her right hand for the left one too, in a third of the frames.
+    track = blazepose.extract_blazepose(presenter_clip.with_frames(presenter_clip.frames[:18]))
+    assert (track.scores[:, 0, RIGHT_HAND] > 0.9).all()
+    assert not track.scores[:, 0, LEFT_HAND].any()
+    assert (track.scores[:, 0, FACE] > 0.9).all()
+    assert track.notes == ("",) * 18
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 500), (700, 3), (720, 1280)])
@@ -246,7 +236,10 @@ def test_progress_and_stop(dancer_clip: Clip, blazepose_models: Path) -> None:
     seen.clear()
     with pytest.raises(Interrupted, match="after 2 of 4"):
         blazepose.extract_blazepose(
-            head, on_progress=lambda done, total: seen.append((done, total)), should_stop=lambda: len(seen) == 2
+            head,
+            hands=False,
+            on_progress=lambda done, total: seen.append((done, total)),
+            should_stop=lambda: len(seen) == 2,
         )
 
 

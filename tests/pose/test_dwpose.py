@@ -11,7 +11,8 @@ pytest.importorskip("onnx", reason="NO ONNX WRITER: run: python -m pip install o
 
 from s2v_core.errors import Interrupted, SettingsError
 from s2v_core.onnxnet import OnnxNet
-from s2v_core.pose.dwpose import DwposeReport, DwposeSettings, Nets, extract_dwpose
+from s2v_core.pose.dwpose import DwposeReport, Nets, extract_dwpose
+from s2v_core.pose.settings import DwposeSettings
 from s2v_core.pose.track import PoseTrack
 from tests.pose.dwpose_graphs import DETECTOR, POSE
 from tests.pose.toy_dancers import paint, truth, write_toys

@@ -13,8 +13,8 @@ import pytest
 from s2v_core import models
 from s2v_core.errors import Interrupted, MissingPackageError, ModelFileError, SettingsError
 from s2v_core.pose import extract, mmpose
-from s2v_core.pose.dwpose import DwposeSettings
-from s2v_core.pose.extract import BACKENDS, ExtractSettings, choose_backend, extract_pose
+from s2v_core.pose.extract import choose_backend, extract_pose
+from s2v_core.pose.settings import BACKENDS, DwposeSettings, ExtractSettings
 from s2v_core.pose.track import PoseTrack
 from s2v_core.video.clip import Clip
 

@@ -9,7 +9,7 @@ from s2v_core.errors import SettingsError
 from s2v_core.options import option
 from s2v_core.pose import proportions
 from s2v_core.pose.proportions import limb_lengths, longer_side, spread
-from s2v_core.pose.retarget import RetargetSettings
+from s2v_core.pose.settings import RetargetSettings
 from s2v_core.pose.skeleton import HEAD, LIMBS, NAMES, ORDER, PARENTS, complete, grow, limb_index
 from s2v_core.pose.track import POINTS
 from tests.pose.toy_dancer import ADULT, OTHER, Body, dance, seen, still

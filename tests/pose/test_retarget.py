@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from s2v_core.pose.blazepose import extract_blazepose
 from s2v_core.pose.contact import sole_points
 from s2v_core.pose.proportions import spread
-from s2v_core.pose.retarget import RetargetSettings, retarget
+from s2v_core.pose.retarget import retarget
+from s2v_core.pose.settings import RetargetSettings
 from s2v_core.pose.skeleton import HEAD, HEAD_NAMES, LIMBS
 from s2v_core.pose.track import LEFT_HAND, RIGHT_HAND, PoseTrack, scale_track
 from s2v_core.video.clip import Clip

@@ -9,7 +9,8 @@ from s2v_core.errors import SettingsError
 from s2v_core.options import check, options
 from s2v_core.pose.contact import foot_slide, sole_points
 from s2v_core.pose.proportions import spread
-from s2v_core.pose.retarget import RetargetSettings, retarget
+from s2v_core.pose.retarget import retarget
+from s2v_core.pose.settings import RetargetSettings
 from s2v_core.pose.skeleton import HEAD_NAMES, LIMBS, PALMS
 from s2v_core.pose.track import BODY, FACE, LEFT_HAND, RIGHT_HAND, PoseTrack, scale_track
 from tests.pose.measures import SHOWN, lengths, most_turned, pair_lengths, slide, without

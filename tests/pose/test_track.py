@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -85,6 +86,36 @@ def test_a_name_with_dots_and_an_old_file(tmp_path: Path) -> None:
     first = save_track(some_track(seed=1), tmp_path / "sBM_c01.npz")
     save_track(some_track(seed=2), first)
     assert same(load_track(first), some_track(seed=2))
+
+
+@settings(max_examples=250, deadline=None)
+@given(data=st.data(), inside=st.booleans())
+def test_no_bytes_crash(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, inside: bool) -> None:
+    """A file with bytes changed anywhere, or inside an array whose checksum fits, is read or refused."""
+    path = save_track(some_track(2, 1), tmp_path_factory.mktemp("fuzz") / "pose")
+
+    def changed(content: bytes, until: int) -> bytes:
+        out = bytearray(content)
+        for _ in range(data.draw(st.integers(1, 4))):
+            at = data.draw(st.integers(0, min(until, len(out) - 1)))
+            new = data.draw(st.binary(max_size=3) | st.text("0123456789(),'<>fi{}: ", max_size=3).map(str.encode))
+            out[at : at + data.draw(st.integers(0, 3))] = new
+        return bytes(out)
+
+    if inside:
+        with zipfile.ZipFile(path) as old:
+            members = {name: old.read(name) for name in old.namelist()}
+        name = data.draw(st.sampled_from(sorted(members)))
+        members[name] = changed(members[name], 200)
+        with zipfile.ZipFile(path, "w") as new:
+            for name, content in members.items():
+                new.writestr(name, content)
+    else:
+        path.write_bytes(changed(path.read_bytes(), 10**6))
+    try:
+        assert load_track(path).points.shape[2:] == (134, 2)
+    except SettingsError as error:
+        assert error.got
 
 
 def test_what_is_not_a_track(tmp_path: Path) -> None:

@@ -22,8 +22,16 @@ SETTINGS = SampleSettings(steps=4, loras=(LoraUse("a.safetensors", 1.0), LoraUse
         ("seed", [2**62 + 1], (f"seed {2**62 + 1}",)),
         ("control_strength", [0.05], ("control 0.05",)),
         ("lora_strength", [-1, 0.5], ("LoRA -1", "LoRA 0.5")),
+        ("lora_scope", ["", {"ffn": 0.5}], ("LoRA scope all", "LoRA scope ffn=0.5")),
+        ("lora_from_step", [0, 5], ("LoRA from step 0", "LoRA from step 5")),
+        ("lora", [LoraUse("x/a.safetensors", 0.5, "only ffn")], ("LoRA file: a at 0.5 (only ffn)",)),
         ("prompt", [Prompt("x", variant="identity"), "a  man"], ("prompt: identity", "prompt: a man")),
         ("lora", ["none", "some/dance v2.safetensors"], ("LoRA file: none", "LoRA file: dance v2")),
+        ("reference_strength", [0.5], ("reference 0.5",)),
+        ("solver", ["unipc"], ("solver unipc",)),
+        ("cfg_zero", [False, True], ("cfg zero off", "cfg zero on")),
+        ("guidance_schedule", [[6, 6, 4], ""], ("guidance schedule 6x2, 4", "guidance schedule none")),
+        ("preset", ["official"], ("preset official",)),
     ],
 )
 def test_labels(name, values, labels):
@@ -51,9 +59,15 @@ def test_long_prompts_that_begin_alike_keep_labels_apart():
         ("steps", [2.5], "a whole number"),
         ("seed", [-1], "from 0"),
         ("lora_strength", [5], "from -4.0 to 4.0"),
+        ("lora_scope", ["only ffn", "only  FFN"], "same value twice"),
+        ("lora_scope", ["attn=1"], "cannot hold 'attn'"),
         ("prompt", ["  "], "empty"),
         ("prompt", [Prompt("a", variant="x"), Prompt("a", variant="y")], "same value twice"),
         ("lora", [""], "LoRA file"),
+        ("solver", ["heun"], "euler, unipc, dpm++"),
+        ("cfg_zero", ["maybe"], "true or false"),
+        ("guidance_schedule", ["5", "5x9"], "same value twice"),
+        ("preset", ["kijai"], "official, diffsynth, comfyui"),
     ],
 )
 def test_refused(name, values, said):
@@ -83,7 +97,13 @@ def test_each_axis_changes_its_one_thing():
     assert applied("prompt", "a cat")[0] == Prompt("a cat", "blurry", variant="label")
     assert applied("prompt", Prompt("a cat"))[0] == Prompt("a cat")
     assert [use.strength for use in applied("lora_strength", 0.25)[1].loras] == [0.25, 0.25]
+    assert [use.scope for use in applied("lora_scope", "only ffn")[1].loras] == ["only ffn"] * 2
+    assert [use.from_step for use in applied("lora_from_step", 2)[1].loras] == [2, 2]
+    assert [use.to_step for use in applied("lora_to_step", 2)[1].loras] == [2, 2]
     assert applied("lora", "c.safetensors")[1].loras == (LoraUse("c.safetensors", 1.0),)
+    scoped = (PROMPT, SampleSettings(loras=(LoraUse("a", 0.5, "only ffn", from_step=3),)))
+    swapped = apply_axes(scoped, {"lora": ("c", "")})[1].loras
+    assert swapped == (LoraUse("c", 0.5, "only ffn", from_step=3),), "another file is used as the first one was"
     assert applied("lora", "none")[1].loras == ()
     assert applied("lora", LoraUse("c", 2.0))[1].loras == (LoraUse("c", 2.0),)
 
@@ -115,9 +135,19 @@ def test_sweeps_that_make_no_sense():
         ("steps", "3..1", (3, 2, 1)),
         ("lora_strength", "0..1 step 0.1", (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)),
         ("lora_strength", "-0.5 .. .5 STEP .5", (-0.5, 0, 0.5)),
+        ("lora_scope", "all\nonly self_attn, blocks 0-1=0\nffn=0", ("", "only self_attn, blocks 0-1=0", "ffn=0")),
+        ("lora_to_step", "2..6 step 2", (2, 4, 6)),
         ("seed", str(2**63 - 1), (2**63 - 1,)),
         ("prompt", "a man, dancing\n\n  a cat: tall ", ("a man, dancing", "a cat: tall")),
         ("lora", "none\nmy loras/a.safetensors", ("none", "my loras/a.safetensors")),
+        ("solver", "euler, unipc dpm++", ("euler", "unipc", "dpm++")),
+        ("preset", "official;comfyui", ("official", "comfyui")),
+        ("mask_edge", "soft hard", ("soft", "hard")),
+        ("cfg_zero", "off, ON", (False, True)),
+        ("guidance_schedule", "6, 6, 4\n6x10, 1", ("6x2, 4", "6x10, 1")),
+        ("reference_strength", "0..1 step 0.5", (0, 0.5, 1)),
+        ("denoise", "0.4, 1", (0.4, 1)),
+        ("guidance_to", "2, 4, 200", (2, 4, 200)),
     ],
 )
 def test_typed_values(name, text, values):

@@ -36,7 +36,8 @@ def test_the_documented_example_is_read_in_full(tmp_path):
     assert file.base_prompt() is None
     settings = file.sample_settings()
     assert (settings.steps, settings.width) == (20, 832)
-    assert settings.loras == (LoraUse(str(tmp_path / "loras/dance.safetensors"), 1.0),)
+    lora = str(tmp_path / "loras/dance.safetensors")
+    assert settings.loras == (LoraUse(lora, 1.0, "only self_attn", from_step=5),)
     sweep = file.sweep(Prompt("built", "bad"))
     assert [axis.name for axis in sweep.axes] == ["guidance", "lora_strength", "seed", "prompt"]
     assert [len(axis) for axis in sweep.axes] == [3, 5, 2, 2]
@@ -47,6 +48,21 @@ def test_the_documented_example_is_read_in_full(tmp_path):
     )
     with pytest.raises(SettingsError, match="must be built first"):
         file.sweep()
+
+
+def test_one_or_several_references_a_mask_and_a_start_clip(tmp_path):
+    text = """
+        prompt: A woman dances.
+        inputs: {reference: %s, mask: m.png, start_clip: draft.mp4}
+        axes: {seed: [1, 2]}
+    """
+    one = load_sweep(written(tmp_path, text % "a.png"))
+    assert one.inputs.references == (tmp_path / "a.png",)
+    several = load_sweep(written(tmp_path, text % "[a.png, sub/b.png]"))
+    assert several.inputs.references == (tmp_path / "a.png", tmp_path / "sub/b.png")
+    assert (several.inputs.mask, several.inputs.start_clip) == (tmp_path / "m.png", tmp_path / "draft.mp4")
+    assert load_sweep(dump_sweep(several, tmp_path / "again.yaml")) == several
+    assert load_sweep(written(tmp_path, "prompt: a\naxes: {seed: [1]}\n")).inputs.references == ()
 
 
 def test_lora_axis_paths_lie_beside_the_file(tmp_path):
@@ -92,6 +108,9 @@ BAD = {
     BASE + "settings: {width: 100, height: 64}": "settings: The size 100 x 64",
     BASE + "settings:\n  loras:\n  - fil: a": "line 5: settings.loras.1.fil: there is no key 'fil'",
     BASE + "settings:\n  loras:\n  - {file: a, strength: 9}": "from -4.0 to 4.0",
+    BASE + "settings:\n  loras:\n  - {file: a, strength: }": "The setting strength cannot be None",
+    BASE + "settings:\n  loras:\n  - {file: a, scope: attn=1}": "cannot hold 'attn'",
+    BASE + "settings:\n  loras:\n  - {file: a, from_step: 5, to_step: 2}": "no step to act in",
     BASE + "prompt: y": "give a prompt or a subject, not both",
     "axes: {seed: 1}": "a prompt, a subject or a prompt axis is missing",
     "subject: x": "the key 'axes' is missing",
@@ -103,6 +122,7 @@ BAD = {
     "subject: x\naxes:\n  prompt: [{txt: a}]": "Did you mean text?",
     "subject: x\naxes:\n  seed: [{label: a}]": "the key 'value' is missing",
     "subject: x\naxes: {lora_strength: [0, 1]}": "no LoRA to act on",
+    "subject: x\naxes: {lora_scope: only ffn}": "The axis lora_scope has no LoRA to act on",
     "subject: x\naxes: {1: 2}": "line 2: axes: a key must be a text",
     "subject: x\naxes: &a {seed: *a}": "line 2: axes.seed",
 }
@@ -153,7 +173,19 @@ names = st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8})?\.safetensors", fullmatch=True)
     guidance=st.lists(st.integers(0, 30), min_size=1, max_size=4, unique=True),
     prompts=st.lists(words.map(str.strip), min_size=1, max_size=3, unique=True),
     settings=st.fixed_dictionaries({}, optional={"steps": st.integers(1, 200), "shift": st.floats(0.1, 100)}),
-    loras=st.lists(st.fixed_dictionaries({"file": names, "strength": st.floats(-4, 4)}), max_size=2),
+    loras=st.lists(
+        st.fixed_dictionaries(
+            {"file": names},
+            optional={
+                "strength": st.floats(-4, 4),
+                "scope": st.sampled_from(["only ffn", {"self_attn": 0.5, "only": ["blocks 0-9"]}, "all"]),
+                "from_step": st.integers(0, 20),
+                "ramp_in": st.integers(0, 5),
+                "allow_unmatched": st.booleans(),
+            },
+        ),
+        max_size=2,
+    ),
 )
 def test_any_sweep_file_survives_the_way_round(tmp_path, name, subject, guidance, prompts, settings, loras):
     import yaml

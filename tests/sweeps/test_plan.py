@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as at
 from hypothesis import strategies as st
 
 from s2v_core.prompts.prompt import Prompt
@@ -75,6 +76,7 @@ def test_strength_0_shares_the_id_of_no_lora_over_prompts_and_files():
     assert all(not effective(cells[at].settings).loras for at in (0, 1, 2, 4))
 
 
+@at(deadline=None)
 @given(prompts, settings_strategy)
 def test_names_paths_order_and_labels_do_not_change_the_id(prompt, settings):
     first = cell_id(prompt, settings, FINGERPRINT, content)
@@ -89,6 +91,7 @@ def test_names_paths_order_and_labels_do_not_change_the_id(prompt, settings):
     assert plan(Sweep(prompt, settings, (axis,), name="other"), FINGERPRINT, content)[0].id == first
 
 
+@at(deadline=None, max_examples=50)
 @given(prompts, settings_strategy, st.data())
 def test_every_single_change_changes_the_id(prompt, settings, data):
     first = cell_id(prompt, settings, FINGERPRINT, content)
@@ -132,4 +135,36 @@ def test_the_id_of_a_known_cell_stays():
     # Whoever changes this number on purpose makes every stored cell be rendered again.
     assert cell_id(PROMPT, SampleSettings(), FINGERPRINT, content) == (
         "b0f51365a637c94c2cf24afd9a0b57a0cf22fbe38d311333f85192cfe427a678"
+    )
+
+
+def test_settings_that_nothing_is_made_of_do_not_split_cells():
+    def ids(fingerprint, *changes):
+        return {cell_id(PROMPT, SampleSettings(**change), fingerprint, content) for change in changes}
+
+    alone = {**FINGERPRINT, "control": "", "reference": ""}
+    posed = {**FINGERPRINT, "reference": ""}
+    full = {**FINGERPRINT, "reference": "dd"}
+    assert len(ids(alone, {}, {"control_strength": 0.5}, {"reference_strength": 0.5}, {"control_to": 3})) == 1
+    assert len(ids(posed, {}, {"reference_strength": 0.5}, {"reference_from": 3})) == 1
+    assert len(ids(full, {}, {"reference_strength": 0.5}, {"reference_from": 3}, {"control_to": 3})) == 4
+    # A mask and a start clip are named when they are there, and count where they are used.
+    assert len(ids(full, {}, {"mask_edge": "hard"})) == 1
+    assert len(ids({**full, "mask": "ee"}, {}, {"mask_edge": "hard"})) == 2
+    assert ids({**full, "start": "ff"}, {}) == ids(full, {})
+    assert ids({**full, "start": "ff"}, {"denoise": 0.5}) != ids({**full, "start": "gg"}, {"denoise": 0.5})
+    # Without a step that compares, the negative prompt does not count.
+    never = [SampleSettings(guidance_to=0), SampleSettings(guidance=1.0), SampleSettings(guidance_schedule="1")]
+    made = {cell_id(Prompt("a", text), one, full, content) for text in ("x", "y") for one in never}
+    assert len(made) == 1
+
+
+def test_the_reference_once_followed_the_control():
+    """A cell of equal strengths is the one that was stored before the two were apart; others are new."""
+    old = {"control_strength": 0.5, "reference_strength": 0.5}
+    strengths = [SampleSettings(**old), SampleSettings(control_strength=0.5), SampleSettings(reference_strength=0.5)]
+    assert len({cell_id(PROMPT, one, FINGERPRINT, content) for one in strengths}) == 3
+    # What the first release wrote for control strength 0.5.
+    assert cell_id(PROMPT, SampleSettings(**old), FINGERPRINT, content) == (
+        "b7f900596d9a32e746ce14b5bc829f03ec44b2f4591606d4ef0dc43afb35d008"
     )

@@ -1,7 +1,12 @@
+import os
 from fractions import Fraction
 
 import numpy as np
 import pytest
+
+# On some processors MKL rounds differently for weights that lie differently in memory (those that were mapped from a
+# file, those that were copied). Bits can only be compared when it does not. It reads this before its first use.
+os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
 
 from s2v_core.prompts.prompt import Prompt
 from s2v_core.video.clip import Clip

@@ -65,8 +65,12 @@ def load_pipeline(files, dtype=torch.float32):
         )
 
 
-def run_pipeline(pipe, prompt, settings, control=None, reference=None):
-    """The pipeline's latents in front of the decoder, and its frames as uint8 [T, H, W, 3]."""
+def run_pipeline(pipe, prompt, settings, control=None, reference=None, mask=None, start=None, scale=None):
+    """The pipeline's latents in front of the decoder, and its frames as uint8 [T, H, W, 3].
+
+    ``reference``: a picture or a list of them. ``mask``: uint8 [T, H, W]. ``start``: a clip. ``scale``: in place of the
+    control strength.
+    """
     import numpy as np
 
     caught = []
@@ -82,8 +86,11 @@ def run_pipeline(pipe, prompt, settings, control=None, reference=None):
             prompt.text,
             prompt.negative,
             vace_video=None if control is None else [Image.fromarray(frame) for frame in control.frames],
-            vace_reference_image=None if reference is None else Image.fromarray(reference),
-            vace_scale=settings.control_strength,
+            vace_video_mask=None if mask is None else [Image.fromarray(frame).convert("RGB") for frame in mask],
+            vace_reference_image=_pictures(reference),
+            vace_scale=settings.control_strength if scale is None else scale,
+            input_video=None if start is None else [Image.fromarray(frame) for frame in start.frames],
+            denoising_strength=settings.denoise,
             seed=settings.seed,
             height=settings.height,
             width=settings.width,
@@ -97,3 +104,9 @@ def run_pipeline(pipe, prompt, settings, control=None, reference=None):
     finally:
         del pipe.vae.decode
     return caught[0], np.stack([np.asarray(frame) for frame in frames])
+
+
+def _pictures(reference):
+    if isinstance(reference, list):
+        return [Image.fromarray(picture) for picture in reference]
+    return None if reference is None else Image.fromarray(reference)
