@@ -28,11 +28,11 @@ _FAR = 2.0  # no point counts as further than this: one point gone astray does n
 _MEMORY = 0.25  # a velocity is measured over this time; to look further ahead, over as long a time before
 _STILL = 0.15  # that somebody stood still instead of going on costs this much
 _RETURN, _RETURN_SPEED = 0.05, 0.03  # that somebody was not found: at once, more by time
-_SIZE = 0.2  # that somebody is e times another size
+_SIZE = 0.3  # that somebody is e times another size
 _NEW = 1.0  # that somebody is new
 _BEAM, _BEHIND = 24, 1.0  # histories that are carried along, and how much worse than the best they may be
 _WAYS = 100  # to go on from one history, looked at
-_DOUBT = 0.5  # of two ways to go on, the one that costs more than this above the other is not followed
+_DOUBT = 0.3  # of two ways to go on, the one that costs more than this above the other is not followed
 _SAME = 0.03  # two people closer than this, in the mean of their points, are one, found twice
 
 Array = np.ndarray[Any, Any]
@@ -153,14 +153,15 @@ def _assignments(costs: Array) -> Iterator[tuple[float, tuple[int, ...]]]:
     best[columns] = chosen
     least = whole[best, range(found)]
     yield float(least.sum()), tuple(map(int, best))
+    near = whole <= least + _DOUBT
     choices = [
-        [(float(whole[row, column]), int(row)) for row in np.flatnonzero(whole[:, column] <= least[column] + _DOUBT)]
+        sorted((float(whole[row, column]), int(row)) for row in np.flatnonzero(near[:, column]))
         for column in range(found)
     ]
     if all(len(choice) == 1 for choice in choices):
         return
     most = float(least.sum()) + _BEHIND
-    rest = np.append(np.cumsum([min(choice)[0] for choice in choices][::-1])[::-1], 0.0)
+    rest = np.append(np.cumsum([choice[0][0] for choice in choices][::-1])[::-1], 0.0)
 
     def walk(column: int, cost: float, rows: tuple[int, ...]) -> Iterator[tuple[float, tuple[int, ...]]]:
         if cost + rest[column] > most:
@@ -182,13 +183,13 @@ def _costs(steps: list[_Step], found: list[Spot]) -> Array:
     last = [step.spot for step in steps]
     gap = found[0].time - np.array([spot.time for spot in last])
     shift = np.stack([_velocity(step, max(_MEMORY, time)) * time for step, time in zip(steps, gap, strict=True)])
-    tall, new_tall = np.array([step.height for step in steps]), np.array([spot.height for spot in found])
+    tall, seen_tall = np.array([step.height for step in steps]), np.array([spot.height for spot in found])
     moved = _distances(last, found, shift, tall)
     still = _distances(last, found, np.zeros_like(shift), tall) + _STILL
     off = np.minimum(moved, still)
-    cost = off + _SIZE * np.abs(np.log(tall[:, None] / new_tall))
     frames = found[0].frame - np.array([spot.frame for spot in last])
-    cost += np.where(frames > 1, _RETURN + _RETURN_SPEED * gap, 0.0)[:, None]
+    cost = off + np.where(frames > 1, _RETURN + _RETURN_SPEED * gap, 0.0)[:, None]
+    cost += _SIZE * np.abs(np.log(tall[:, None] / seen_tall))
     reach = np.minimum(_REACH + _REACH_SPEED * gap, _REACH_MAX)
     return np.asarray(np.where(off <= reach[:, None], cost, np.inf))
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2v_core.errors import SettingsError
-from s2v_core.pose import notes
+from s2v_core.pose import identity, notes
 from s2v_core.pose.people import RULES, link, select
 from s2v_core.pose.track import POINTS, PoseTrack, scale_track
 from tests.pose.walkers import Walker, hidden, shuffled, track_of
@@ -84,6 +84,38 @@ def test_identity_survives_crossings_with_one_hidden(scene: str, seed: int, same
     truth = track_of(people, shown)
     assert any((~there).sum() > 3 for there in shown) or scene in ("meet and turn back", "swaying side by side")
     assert_everybody_keeps_a_slot(link(shuffled(truth, random)), truth)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4, 8])
+def test_what_looks_best_in_one_frame_is_not_always_right(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overtaking in step, found in nine frames of ten: who only ever takes the nearest swaps the two."""
+    random = np.random.default_rng(seed)
+    ways = [line(150, 650), line(300, 500)]
+    people = [Walker(x + random.normal(0, 1, FRAMES), 250).points(random) for x in ways]
+    shown = [there & (random.random(FRAMES) > 0.1) for there in hidden(people, [0, 1], overlap=0.8)]
+    truth = track_of(people, shown)
+    track = shuffled(truth, random)
+    assert_everybody_keeps_a_slot(link(track), truth)
+    monkeypatch.setattr(identity, "_BEAM", 1)
+    assert sorted(who(link(track), truth)) != [[0], [1]]
+
+
+def test_who_is_pushed_aside_by_whom_they_pass_is_told_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two stiff people who sway on their way, the one in front a tenth taller: of the other only a side is seen."""
+    random, share = np.random.default_rng(0), np.linspace(0, 1, 49)
+    sway = 6 * np.sin(share * 20)
+    ways = [262 - 215 * share + sway, 43 + 225 * share + sway]
+    ways[1][20:29] = 138, 137, 136, 135, np.nan, 177, 174, 173, 173
+    people = [
+        Walker(np.nan_to_num(way), size, cadence=0.0, noise=0.0).points(random)
+        for way, size in zip(ways, (280, 255), strict=True)
+    ]
+    people[1][:, :, 0] = 2 * np.nan_to_num(ways[1])[:, None] - people[1][:, :, 0]  # both face the same way
+    people[1][:, :, 1] += (people[0] - people[1])[:, :18, 1].mean()  # and stand at the same height in the picture
+    truth = track_of(people, [~np.isnan(way) for way in ways])
+    assert_everybody_keeps_a_slot(link(shuffled(truth, random)), truth)
+    monkeypatch.setattr(identity, "_SIZE", 0.0)
+    assert sorted(who(link(truth), truth)) != [[0], [1]]
 
 
 @pytest.mark.parametrize("fps", [8, Fraction(30000, 1001), 60])

@@ -17,7 +17,7 @@ from s2v_core.options import check, options
 from s2v_core.pose import notes
 from s2v_core.pose.measure import GOOD, Jitter, body_height, heights, heights_over_time, jitter
 from s2v_core.pose.tidy import MAX_GAP_MS, SMOOTH_MS, TidySettings, fill_gaps, smooth, tidy
-from s2v_core.pose.track import BODY, POINTS, PoseTrack
+from s2v_core.pose.track import BODY, FACE, LEFT_HAND, POINTS, RIGHT_HAND, PoseTrack
 from tests.pose.walkers import Walker, track_of
 
 Array = np.ndarray[Any, Any]
@@ -251,6 +251,18 @@ def test_on_real_dancers_points_blink_less(name: str, request: pytest.FixtureReq
     track: PoseTrack = request.getfixturevalue(name)
     before, after = (np.diff(made.scores[..., BODY] > GOOD, axis=0).sum() for made in (track, tidy(track)))
     assert after <= 0.65 * before
+
+
+@pytest.mark.parametrize("name", ["dancer_track", "field_track", "gown_track"])
+def test_on_real_dancers_hands_and_face_come_and_go_half_as_often(name: str, request: pytest.FixtureRequest) -> None:
+    track: PoseTrack = request.getfixturevalue(name)
+
+    def changes(made: PoseTrack) -> int:
+        there = [(made.scores[:, 0, part] > GOOD).any(axis=1) for part in (FACE, LEFT_HAND, RIGHT_HAND)]
+        return int(np.diff(there, axis=1).sum())
+
+    assert changes(track) >= 10
+    assert changes(tidy(track)) <= changes(track) / 2
 
 
 def test_times_below_zero_are_refused() -> None:
