@@ -23,7 +23,7 @@ FOOT, SOLE, PALM = 0.088, 0.034, 0.030
 HEAD_UP, HEAD_WIDE, HEAD_HIGH = 0.132, 0.062, 0.078  # neck to the head's middle; half axes of the head
 _FORWARD = np.array([0.0, 0.0, 1.0])
 
-FIGURE = 0.74  # the height of an average dancer, as a share of the picture's shorter side
+FIGURE = 0.77  # the height of an average dancer, as a share of the picture's shorter side
 FLOOR = 0.93  # where the soles stand, as a share of the picture's height
 HORIZON = 0.80  # where wall and floor meet
 # The points of a track that the toy world knows: body and feet.

@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from ..aist.names import ClipName
+from ..aist.names import HOUSE_TEMPI, TEMPI, ClipName
 from ..errors import SettingsError
 
 Array = np.ndarray[Any, Any]
 Limb = tuple[float, float, float, float]
 
 BEATS_A_CYCLE = 3
-# The columns of a pose, in degrees: of each limb the upper part's lift and azimuth, then the lower part's. Lift: 0 hangs
-# down, 90 points away from the body's middle, 180 up. Azimuth: 0 to the side, 90 towards the viewer. Then lean (to the
-# dancer's left), bend (forwards) and yaw of the body; shift (to the picture's right) and hop are shares of its height.
+# The columns of a pose, in degrees: of each limb the upper part's lift and azimuth, then the lower part's. Lift: 0
+# hangs down, 90 points away from the body's middle, 180 up. Azimuth: 0 to the side, 90 towards the viewer. Then lean
+# (to the dancer's left), bend (forwards) and yaw of the body; shift (to the picture's right) and hop are shares of
+# its height.
 LEFT_ARM, RIGHT_ARM, LEFT_LEG, RIGHT_LEG = slice(0, 4), slice(4, 8), slice(8, 12), slice(12, 16)
 LEAN, BEND, YAW, SHIFT, HOP = range(16, 21)
 COLUMNS = 21
@@ -103,7 +104,12 @@ KEYS: dict[str, tuple[Array, Array, Array]] = {
     ),
 }  # fmt: skip
 # How abruptly a pose is reached: 0 flows, 1 hits.
-_SHARPNESS = {"gBR": 0.3, "gPO": 0.9, "gLO": 0.8, "gMH": 0.2, "gLH": 0.6, "gHO": 0.1, "gWA": 0.1, "gKR": 0.7}
+_SHARPNESS = {"gBR": 0.1, "gPO": 0.5, "gLO": 0.4, "gMH": 0.1, "gLH": 0.3, "gKR": 0.4}
+# No hand or foot swings about its shoulder or hip by more than this share of the dancer's height from frame to frame at
+# the highest tempo; a choreography that would is danced smaller.
+_FASTEST = 0.13
+_FRAMES_A_BEAT = 16 * 60 / max(*TEMPI, *HOUSE_TEMPI)
+_REACH = 0.155  # half an arm or three tenths of a leg, in heights
 _BASIC, _ADVANCED = (0.88, 6.0), (1.06, 12.0)  # of the genre's size of movement; degrees of variation
 
 
@@ -141,7 +147,17 @@ def choreography(name: ClipName) -> Array:
     scale[[1, 3, 5, 7, 9, 11, 13, 15]] = spread * 0.5
     scale[[LEAN, BEND, YAW]] = spread * 0.4
     scale[SHIFT], scale[HOP] = 0.015, 0.0
-    return np.asarray(keys + noise * scale)
+    keys = keys + noise * scale
+    middle = keys.mean(axis=0)
+    return np.asarray(middle + (keys - middle) * min(1.0, _FASTEST / _swing(keys, name.genre)))
+
+
+def _swing(keys: Array, genre: str) -> float:
+    """The longest way of a hand or foot about its shoulder or hip, between two frames at the highest tempo."""
+    turns = np.abs(np.deg2rad(keys - np.roll(keys, 1, axis=0)))
+    lifts = [limb.start for limb in (LEFT_ARM, RIGHT_ARM, LEFT_LEG, RIGHT_LEG)]
+    way = float((_REACH * (turns[:, lifts] + turns[:, [lift + 2 for lift in lifts]])).max())
+    return way * (1.5 + 0.75 * _SHARPNESS.get(genre, 0.0)) / _FRAMES_A_BEAT  # the steepest slopes of the two easings
 
 
 def poses(name: ClipName, cycle: Array) -> Array:

@@ -11,8 +11,7 @@ Three things, independent of each other; a scene of training has none of them.
 held out     rule                                                                                share
 ===========  ==================================================================================  ===========
 ``people``   indices of skin, hair colour and hair style add up to a multiple of 6               10 of 60
-``colours``  indices of shirt and trousers add up to a multiple of 6, black trousers with        23 of 144
-             a white shirt excepted (the biased set needs a plain outfit)
+``colours``  indices of shirt and trousers add up to a multiple of 6                             24 of 144
 ``motions``  the choreography's number is a multiple of 5                                        6 of 31
 ===========  ==================================================================================  ===========
 """
@@ -50,7 +49,8 @@ STYLE = "a simple flat illustration"
 HELD_OUT = ("people", "colours", "motions")
 # The bias of AIST's videos: a white-grey stage, and mostly black trousers.
 AIST_LIKE: dict[str, str] = {"wall": "white", "floor": "grey", "trousers": "black"}
-_SHADE = 7  # levels by which a character's colours differ from the named ones
+_MARGIN = 0.07  # of the picture's width, left free beside the joints: clothes are wider
+_SHADE, _TINT = 6, 2  # levels by which a character's colours may be lighter or darker, and a channel be off
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,16 @@ class Character:
 
     @property
     def colours(self) -> dict[str, Rgb]:
-        """What each part is painted in: the named colour, up to 7 levels a channel away from it."""
+        """What each part is painted in: the named colour, up to 8 levels a channel away from it."""
         chance = random.Random(f"shade {self.shade}")
-        size = _SHADE if self.shade else 0
-
-        def near(level: int) -> int:
-            return min(255, max(0, level + round((2 * chance.random() - 1) * size)))
-
-        return {part: _rgb(near(level) for level in rgb(part, getattr(self, part))) for part in PARTS}
+        found = {}
+        for part in PARTS:
+            named = rgb(part, getattr(self, part))
+            lighter, *tint = ((2 * chance.random() - 1) * size for size in (_SHADE, _TINT, _TINT, _TINT))
+            near = [round(level + lighter + off) for level, off in zip(named, tint, strict=True)]
+            red, green, blue = (min(255, max(0, level)) for level in near)
+            found[part] = (red, green, blue) if self.shade else named
+        return found
 
     @property
     def look(self) -> Look:
@@ -162,7 +164,9 @@ def render(
     begins, and where the dancer stands. Raises SettingsError for other sizes and for a motion without a tempo.
     """
     _check_size(size, frames)
-    start, placing = _begin(character, size, seed)
+    chance = random.Random(f"clip {seed}")
+    start, share = chance.random(), chance.random()
+    placing = _place(character, motion, size, share)
     time = start + cycles(motion, 1 / float(FPS)) * np.arange(frames)
     return _take(character, joints(poses(motion, time)), placing)
 
@@ -175,7 +179,7 @@ def reference(character: Character, motion: ClipName, *, size: tuple[int, int] =
     genre = _pick(chance, others)
     dance = ClipName(genre, "sBM", "c01", (GENRE_DANCERS[genre][0],), f"m{genre[1:]}0", f"ch{1 + seed % 4:02d}")
     pose = joints(poses(dance, np.array([chance.random()])))
-    placing = Placing(size, 0.46 + 0.08 * chance.random(), character.height)
+    placing = _place(character, dance, size, chance.random())
     return np.asarray(_take(character, pose, placing).clip.frames[0])
 
 
@@ -282,12 +286,17 @@ def _character(chance: random.Random, wanted: tuple[str, ...], given: dict[str, 
 
 def _held_pair(shirt: str, trousers: str) -> bool:
     known = names("shirt")
-    return (known.index(shirt) + known.index(trousers)) % 6 == 0 and (shirt, trousers) != ("white", "black")
+    return (known.index(shirt) + known.index(trousers)) % 6 == 0
 
 
-def _begin(character: Character, size: tuple[int, int], seed: int) -> tuple[float, Placing]:
-    chance = random.Random(f"clip {seed}")
-    return chance.random(), Placing(size, 0.44 + 0.12 * chance.random(), character.height)
+def _place(character: Character, motion: ClipName, size: tuple[int, int], share: float) -> Placing:
+    """Near the middle (``share`` 0 to 1: from left to right), but so that the whole dance is in the picture."""
+    whole = joints(poses(motion, np.arange(24) / 24))[:, KNOWN, 0]
+    unit = Placing(size, height=character.height).unit / size[0]
+    left, right = _MARGIN - whole.min() * unit, 1 - _MARGIN - whole.max() * unit
+    wanted = 0.44 + 0.12 * share
+    x = min(max(wanted, left), right) if left < right else (left + right) / 2
+    return Placing(size, float(x), character.height)
 
 
 def _take(character: Character, points: Array, placing: Placing) -> Take:
@@ -334,8 +343,3 @@ def _pick(chance: random.Random, known: Collection[str]) -> str:
 
 def _listed(phrases: list[str]) -> str:
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
-
-
-def _rgb(levels: Any) -> Rgb:
-    red, green, blue = levels
-    return red, green, blue
