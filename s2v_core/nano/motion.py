@@ -31,7 +31,9 @@ LEAN, BEND, YAW, SHIFT, HOP = range(16, 21)
 COLUMNS = 21
 
 STAND: Limb = (9, 0, 4, 0)
+# A hand on the hip, reached from below; and the same reached from above, the forearm folding over the upper arm.
 _ON_HIP: Limb = (52, 0, -52, 20)
+_FOLDED: Limb = (52, 0, 308, 20)
 
 
 def _pose(
@@ -73,7 +75,7 @@ KEYS: dict[str, tuple[Array, Array, Array]] = {
         _pose((56, 0, 66, 0), (36, 0, -34, 40), (26, 0, 8, 0), (40, 0, -12, 0), lean=-13, bend=8, yaw=-18, shift=-0.05),
     ),
     "gLH": (  # deep lunges, long arms
-        _pose((100, 0, 100, 0), (68, 0, -78, 40), (58, 0, -8, 0), (34, 0, 36, 0), lean=14, shift=0.07),
+        _pose((100, 0, 100, 0), (68, 0, 282, 40), (58, 0, -8, 0), (34, 0, 36, 0), lean=14, shift=0.07),
         _pose((138, 0, 142, 0), (138, 0, 142, 0), (22, 0, 20, 0), (22, 0, 20, 0)),
         _pose((46, 0, 48, 0), (102, 0, 180, 0), (36, 0, 36, 0), (60, 0, -8, 0), lean=-16, shift=-0.07),
     ),
@@ -93,9 +95,9 @@ KEYS: dict[str, tuple[Array, Array, Array]] = {
         _pose((46, 0, 10, 20), (120, 0, 158, 0), (40, 0, -12, 0), (62, 0, -18, 0), lean=18, bend=16, shift=0.03),
     ),
     "gJS": (  # one arm high, a hand on the hip, hips to the side
-        _pose((162, 0, 186, 0), _ON_HIP, (2, 0, -4, 0), (27, 0, 20, 0), lean=-13, shift=-0.03),
-        _pose((34, 0, -112, 50), (96, 0, 90, 0), (13, 0, 6, 0), (-8, 20, -6, 0), lean=4, yaw=20),
-        _pose(_ON_HIP, (150, 0, 132, 0), (34, 0, 30, 0), (4, 0, -6, 0), lean=14, shift=0.03),
+        _pose((162, 0, 186, 0), _FOLDED, (2, 0, -4, 0), (27, 0, 20, 0), lean=-13, shift=-0.03),
+        _pose((96, 0, 240, 20), (96, 0, 224, 20), (13, 0, 6, 0), (-8, 20, -6, 0), lean=4, yaw=20),
+        _pose(_FOLDED, (156, 0, 178, 0), (34, 0, 30, 0), (4, 0, -6, 0), lean=14, shift=0.03),
     ),
     "gJB": (  # ballet's round arms, a leg drawn up or stretched out
         _pose((150, 0, 206, 0), (150, 0, 206, 0), (80, 0, -56, 0), (1, 0, 0, 0), hop=0.01),
