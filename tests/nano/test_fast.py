@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from s2v_core.wan.engine import keep_off_the_network
+
+keep_off_the_network()
+
+import diffsynth.models.wan_video_dit as dit
+import diffsynth.models.wan_video_vae as vae
+
+from s2v_core.nano import fast
+from s2v_core.nano.nets import NanoSizes, build_nets
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 3, 5, 6), (4, 16, 7, 6)])
+def test_the_vae_norm_is_equal(shape: tuple[int, ...]) -> None:
+    norm = vae.RMS_norm(16, images=len(shape) == 4)
+    torch.nn.init.normal_(norm.gamma)
+    x = random(*shape)
+    x[0, :, 0] = 0  # no length at all
+    torch.testing.assert_close(fast.vae_norm(norm, x), norm(x))
+
+
+def test_the_transformers_norm_is_equal() -> None:
+    norm = dit.RMSNorm(160, eps=1e-6)
+    torch.nn.init.normal_(norm.weight)
+    for kind in (torch.float32, torch.bfloat16):
+        x = random(2, 9, 160).to(kind)
+        torch.testing.assert_close(fast.rms_norm(norm, x), norm(x))
+
+
+def test_rotary_embedding_is_equal() -> None:
+    tables = dit.precompute_freqs_cis_3d(32)
+    freqs = torch.cat([table[40:52] for table in tables], dim=1)[:, None]
+    x = random(2, 12, 160)
+    torch.testing.assert_close(fast.rope_apply(x, freqs, 5), dit.rope_apply(x, freqs, 5))
+
+
+def test_attention_is_equal() -> None:
+    q, k, v = random(2, 12, 160), random(2, 30, 160, seed=1), random(2, 30, 160, seed=2)
+    torch.testing.assert_close(fast.attention(q, k, v, 5), dit.flash_attention(q, k, v, 5))
+
+
+def test_whole_nets_give_equal_outputs_and_gradients() -> None:
+    nets = build_nets(NanoSizes(layers=2, vace_layers=(0, 1)), seed=1)
+    torch.nn.init.normal_(nets.dit.head.head.weight, std=0.1)
+    video, latents = random(1, 3, 5, 32, 32), random(1, 16, 2, 4, 4)
+    context, step = random(1, 7, 96), torch.tensor([500.0])
+
+    def run() -> list[torch.Tensor]:
+        results = []
+        net = nets.vae.model
+        net.zero_grad()
+        nets.dit.zero_grad()
+        encoded = net.encode(video, nets.vae.scale)
+        painted = net.decode(encoded, nets.vae.scale)
+        flow = nets.dit(latents, step, context)
+        (painted.square().mean() + flow.square().mean()).backward()
+        results += [encoded.detach(), painted.detach(), flow.detach()]
+        for part in (net, nets.dit):
+            results += [value.grad.clone() for value in part.parameters() if value.grad is not None]
+        return results
+
+    slow = run()
+    with fast.fast_on_cpu():
+        assert vae.RMS_norm.forward is fast.vae_norm
+        quick = run()
+    assert len(slow) == len(quick) > 100
+    for one, other in zip(slow, quick, strict=True):
+        # Gradients of the widest layers sum thousands of terms: the error is relative to the tensor, not to a value.
+        assert (one - other).norm() <= 1e-4 * one.norm() + 1e-8
+
+
+def test_everything_is_as_before_even_after_an_error() -> None:
+    before = (vae.RMS_norm.forward, dit.RMSNorm.forward, dit.rope_apply, dit.flash_attention)
+    with pytest.raises(KeyError), fast.fast_on_cpu():
+        raise KeyError
+    assert (vae.RMS_norm.forward, dit.RMSNorm.forward, dit.rope_apply, dit.flash_attention) == before
