@@ -1,4 +1,4 @@
-"""The nano Wan-VACE: DiffSynth's own classes at a small width, their files in Wan's layout, and a tokenizer of its own.
+"""The nano Wan-VACE: DiffSynth's own classes at a small width, and their files in Wan's layout.
 
 Sizes and files only; what the weights are is a matter of training. What ``save_nets`` writes is read by the loader
 that reads the 1.3B (``wan.checkpoints``).
@@ -8,38 +8,33 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import SettingsError
-from ..prompts.template import VARIANTS
 from ..wan.checkpoints import METADATA_KEY
 from ..wan.engine import ModelFiles, keep_off_the_network
 from ..wan.tiny import tiny_files
-from .palette import PARTS
-from .world import caption, scene
 
 _PATCH = (1, 2, 2)
 _EPS = 1e-6
 _VACE_CHANNELS = 96  # 2 x 16 latent channels and 8 x 8 mask values, as in Wan2.1-VACE
-SPECIAL = ("<pad>", "</s>", "<unk>")  # umT5's first three pieces, in its order
 
 
 @dataclass(frozen=True)
 class NanoSizes:
     """How wide and deep the nano nets are. Raises SettingsError for sizes that do not fit each other.
 
-    ``vocab``: pieces of the tokenizer. Encoder and decoder of the VAE have widths of their own; their blocks are
-    DiffSynth's argument, and a decoder has one more in each level. Latent channels are Wan's 16.
+    The defaults make weights of less than 12 MB in 16 bits. ``vocab``: pieces of the tokenizer. Encoder and decoder of
+    the VAE have widths of their own; their blocks are DiffSynth's argument, and a decoder has one more in each level.
+    Latent channels are Wan's 16.
     """
 
     dim: int = 160
     heads: int = 5
     layers: int = 6
-    vace_layers: tuple[int, ...] = (0, 2, 4, 5)
-    ffn: int = 480
+    vace_layers: tuple[int, ...] = (0, 2, 4)
+    ffn: int = 448
     freq: int = 64
     vocab: int = 512
     text_dim: int = 96
@@ -139,7 +134,7 @@ def build_nets(sizes: NanoSizes | None = None, seed: int = 0) -> Nets:
 def save_nets(nets: Nets, folder: str | os.PathLike[str], *, dtype: str = "bfloat16") -> ModelFiles:
     """Write the weights in Wan's own layout and file names, as ``dtype``, and say where they are.
 
-    The tokenizer is not written here (``write_tokenizer``); its place in ``folder`` is in the result.
+    The tokenizer is not written here (``words.write_tokenizer``); its place in ``folder`` is in the result.
     """
     import torch
     from safetensors.torch import save_file
@@ -161,60 +156,6 @@ def save_nets(nets: Nets, folder: str | os.PathLike[str], *, dtype: str = "bfloa
         with atomic_path(path) as temporary:
             save_file(cast, str(temporary), header)
     return files
-
-
-def training_texts(count: int) -> Iterator[str]:
-    """Captions of the first ``count`` training scenes: of each variant, and with ever other parts left out."""
-    variants, parts = tuple(VARIANTS), tuple(PARTS)
-    for number in range(count):
-        made = scene(number)
-        silent = [part for place, part in enumerate(parts) if number % 4 and (number * (place + 3)) % 5 == 0]
-        yield caption(made.character, made.motion, without=silent, variant=variants[number % len(variants)]).text
-
-
-def write_tokenizer(texts: Iterable[str], folder: str | os.PathLike[str], vocab: int = NanoSizes.vocab) -> int:
-    """Train a Unigram tokenizer of umT5's kind (``</s>`` at the end) on ``texts``; give its number of pieces.
-
-    Every printable ASCII character is in it, so that any English prompt can be read. Raises SettingsError when
-    ``vocab`` has no room for them.
-    """
-    import string
-
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    letters = sorted(set(string.printable.strip()))
-    if vocab <= len(letters) + len(SPECIAL) + 1:
-        raise SettingsError(
-            "The tokenizer has too few pieces.", expected=f"more than {len(letters) + len(SPECIAL) + 1}", got=str(vocab)
-        )
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=vocab,
-        special_tokens=list(SPECIAL),
-        unk_token=SPECIAL[2],
-        initial_alphabet=letters,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    # The trainer drops rare characters when the vocabulary is full, and adds fewer pieces when the texts have no more.
-    trained = json.loads(tokenizer.to_str())["model"]["vocab"]
-    known = {piece for piece, _ in trained}
-    rare = min(score for _, score in trained)
-    missing = [(letter, rare - 1) for letter in letters if letter not in known]
-    pieces = [(piece, score) for piece, score in trained][: vocab - len(missing)] + missing
-    tokenizer.model = models.Unigram(pieces, unk_id=2, byte_fallback=False)
-    tokenizer.decoder = decoders.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
-    )
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=SPECIAL[0], eos_token=SPECIAL[1], unk_token=SPECIAL[2]
-    ).save_pretrained(folder)
-    return len(pieces)
 
 
 def _narrow_vae(sizes: NanoSizes) -> Any:

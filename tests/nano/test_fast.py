@@ -50,8 +50,9 @@ def test_attention_is_equal() -> None:
 def test_whole_nets_give_equal_outputs_and_gradients() -> None:
     nets = build_nets(NanoSizes(layers=2, vace_layers=(0, 1)), seed=1)
     torch.nn.init.normal_(nets.dit.head.head.weight, std=0.1)
-    video, latents = random(1, 3, 5, 32, 32), random(1, 16, 2, 4, 4)
-    context, step = random(1, 7, 96), torch.tensor([500.0])
+    video, tokens, modulation = random(1, 3, 5, 32, 32), random(1, 12, 160), random(1, 6, 160, seed=4) * 0.3
+    context = random(1, 7, 160)
+    freqs = torch.cat([table[3:15] for table in nets.dit.freqs], dim=1)[:, None]
 
     def run() -> list[torch.Tensor]:
         results = []
@@ -60,7 +61,10 @@ def test_whole_nets_give_equal_outputs_and_gradients() -> None:
         nets.dit.zero_grad()
         encoded = net.encode(video, nets.vae.scale)
         painted = net.decode(encoded, nets.vae.scale)
-        flow = nets.dit(latents, step, context)
+        hidden = tokens
+        for block in nets.dit.blocks:
+            hidden = block(hidden, context, modulation, freqs)
+        flow = nets.dit.head(hidden, modulation[:, 0])
         (painted.square().mean() + flow.square().mean()).backward()
         results += [encoded.detach(), painted.detach(), flow.detach()]
         for part in (net, nets.dit):
