@@ -27,14 +27,6 @@ def test_the_vae_norm_is_equal(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(fast.vae_norm(norm, x), norm(x))
 
 
-def test_the_transformers_norm_is_equal() -> None:
-    norm = dit.RMSNorm(160, eps=1e-6)
-    torch.nn.init.normal_(norm.weight)
-    for kind in (torch.float32, torch.bfloat16):
-        x = random(2, 9, 160).to(kind)
-        torch.testing.assert_close(fast.rms_norm(norm, x), norm(x))
-
-
 def test_rotary_embedding_is_equal() -> None:
     tables = dit.precompute_freqs_cis_3d(32)
     freqs = torch.cat([table[40:52] for table in tables], dim=1)[:, None]
@@ -44,7 +36,21 @@ def test_rotary_embedding_is_equal() -> None:
 
 def test_attention_is_equal() -> None:
     q, k, v = random(2, 12, 160), random(2, 30, 160, seed=1), random(2, 30, 160, seed=2)
-    torch.testing.assert_close(fast.attention(q, k, v, 5), dit.flash_attention(q, k, v, 5))
+    exact = dit.flash_attention(q, k, v, 5)
+    torch.testing.assert_close(fast.attention(q, k, v, 5), exact)
+    # In bfloat16 it is nearer to the truth than what it replaces.
+    half = [x.bfloat16() for x in (q, k, v)]
+    mine, theirs = fast.attention(*half, 5), dit.flash_attention(*half, 5)
+    truth = dit.flash_attention(*(x.float() for x in half), 5)
+    assert mine.dtype == torch.bfloat16
+    assert (mine - truth).norm() <= 1.05 * (theirs - truth).norm() < 0.02 * truth.norm()
+
+
+def test_it_stays_in_float32_under_autocast() -> None:
+    q, k, v = (random(2, 12, 160, seed=seed) for seed in range(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = fast.attention(q, k, v, 5)
+    assert mixed.dtype == torch.float32 and torch.equal(mixed, fast.attention(q, k, v, 5))
 
 
 def test_whole_nets_give_equal_outputs_and_gradients() -> None:
@@ -82,7 +88,7 @@ def test_whole_nets_give_equal_outputs_and_gradients() -> None:
 
 
 def test_everything_is_as_before_even_after_an_error() -> None:
-    before = (vae.RMS_norm.forward, dit.RMSNorm.forward, dit.rope_apply, dit.flash_attention)
+    before = (vae.RMS_norm.forward, dit.rope_apply, dit.flash_attention)
     with pytest.raises(KeyError), fast.fast_on_cpu():
         raise KeyError
-    assert (vae.RMS_norm.forward, dit.RMSNorm.forward, dit.rope_apply, dit.flash_attention) == before
+    assert (vae.RMS_norm.forward, dit.rope_apply, dit.flash_attention) == before
