@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 # Shares of the height. The head is a little larger than life: in small pictures it would be lost.
 TORSO, SHOULDER, HIP = 0.285, 0.098, 0.058
 UPPER_ARM, FOREARM, THIGH, SHIN = 0.160, 0.145, 0.232, 0.222
-FOOT, SOLE, PALM = 0.088, 0.034, 0.030
+FOOT, SOLE, PALM = 0.088, 0.034, 0.029
 HEAD_UP, HEAD_WIDE, HEAD_HIGH = 0.132, 0.062, 0.078  # neck to the head's middle; half axes of the head
 _FORWARD = np.array([0.0, 0.0, 1.0])
 

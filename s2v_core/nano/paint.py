@@ -154,12 +154,13 @@ class _Brush:
 
     def arm(self, shoulder: int, elbow: int, wrist: int, shade: int) -> None:
         at, long = self.at, self.look.sleeves == "long"
-        cuff = at[elbow] * 0.12 + at[wrist] * 0.88 if long else at[shoulder] * 0.3 + at[elbow] * 0.7
+        cuff = at[elbow] * 0.26 + at[wrist] * 0.74 if long else at[shoulder] * 0.3 + at[elbow] * 0.7
+        hand = at[wrist] + (at[wrist] - at[elbow]) * 0.12
         upper = ("skin", at[shoulder], at[elbow], 0.028, 0.025, shade)
         self.chain(
             upper,
             ("skin", at[elbow], at[wrist], 0.025, 0.021, shade),
-            ("skin", at[wrist], at[wrist], PALM, PALM, shade),
+            ("skin", at[wrist], hand, PALM, PALM, shade),
         )
         sleeve = ("shirt", at[shoulder], at[elbow] if long else cuff, 0.038, 0.033 if long else 0.037, shade)
         self.chain(*([("shirt", at[elbow], cuff, 0.033, 0.029, shade)] if long else []), sleeve)
