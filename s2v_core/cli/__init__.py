@@ -57,7 +57,7 @@ def prompt(
     subject: Annotated[str, typer.Option(help="Who is seen, for example 'a man with black hair'.")] = "",
     setting: Annotated[str, typer.Option(help="Where, for example 'a small dance studio'.")] = "",
     negative: Annotated[str | None, typer.Option(help="The negative prompt; a default of its own if left out.")] = None,
-    variant: Annotated[str, typer.Option(help="detailed, lighting or identity.")] = "detailed",
+    variant: Annotated[str, typer.Option(help="detailed, lighting, identity, motion or background.")] = "detailed",
     as_json: Json = False,
 ) -> None:
     """Build the prompt of a clip from the facts in its file name and a description of the person."""
