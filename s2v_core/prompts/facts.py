@@ -176,6 +176,11 @@ def card_facts(card: SubjectCard) -> tuple[Fact, ...]:
     return tuple(Fact(field, text, USER) for field in card_fields() if (text := getattr(card, field)))
 
 
+def text_facts(**texts: str) -> tuple[Fact, ...]:
+    """What the user wrote outside the card (subject, setting, style), one fact a text that is not empty."""
+    return tuple(Fact(kind, text, USER) for kind, text in texts.items() if re.search(r"\w", text))
+
+
 def tempo_word(bpm: int) -> str:
     """A tempo in a word. AIST's pieces have 80 to 135 beats a minute; thirds of that range, by our own choice."""
     return "slow" if bpm < 100 else "medium" if bpm < 120 else "fast"
