@@ -22,8 +22,9 @@ BREAKS = _words("""
     present presents presenting perform performs performed performing execute executes executing dances
     move moves moved follow follows following match matches matching keep keeps keeping kept remain remains remaining
     stay stays staying hold holds holding maintain maintains maintaining wear wears wearing worn dressed see seen
-    filmed films filming recorded takes flows flowing unfold unfolds unfolding stepping looks looking appear appears give gives giving
-    create creates creating highlight highlights highlighting emphasize emphasizes emphasizing convey conveys conveying reveal reveals revealing
+    filmed films filming recorded takes flows flowing unfold unfolds unfolding stepping looks looking appear appears
+    give gives giving create creates creating highlight highlights highlighting
+    emphasize emphasizes emphasizing convey conveys conveying reveal reveals revealing
     paired driven combines combining blend blends blending lit
     clearly smoothly fluidly naturally gently evenly steadily precisely consistently continuously fully always
     perfectly throughout fluently confidently seamlessly well very highly

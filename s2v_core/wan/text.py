@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelFileError, SettingsError
+from ..prompts.length import MAX_TOKENS
 
 if TYPE_CHECKING:
     import torch
 
-MAX_TOKENS = 512  # Wan2.1, config text_len
 _BESIDE = ("google/umt5-xxl", "umt5-xxl", "tokenizer", ".")
 _FILES = ("tokenizer.json", "spiece.model")
 
