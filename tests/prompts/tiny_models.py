@@ -1,4 +1,4 @@
-"""Tiny Florence-2 and Qwen2 checkpoints with the real classes, made without the network. Their weights are random,
+"""Tiny Florence-2 and Qwen2 checkpoints with the real classes, made without the network. Weights are random,
 but for a Qwen2 that has learned a few answers by heart."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoTokenizer,
     BartConfig,
     CLIPImageProcessor,
     Florence2Config,
@@ -95,7 +96,7 @@ def write_florence(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def write_qwen(folder: Path, talks: list[list[dict[str, str]]] | None = None, steps: int = 120) -> Path:
+def write_qwen(folder: Path, talks: list[list[dict[str, str]]] | None = None, steps: int = 300) -> Path:
     """``talks``: messages of which the last is the answer that is learned by heart."""
     torch.manual_seed(0)
     talks = talks or []
@@ -117,18 +118,20 @@ def write_qwen(folder: Path, talks: list[list[dict[str, str]]] | None = None, st
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
     )
     net = Qwen2ForCausalLM(config)
-    if talks:
-        _learn(net, tokenizer, talks, steps)
-    net.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    net.save_pretrained(folder)
+    if talks:
+        # Loading a Qwen2 folder gives it Qwen2's own way of cutting words, so the lessons are cut in that way too.
+        _learn(net, AutoTokenizer.from_pretrained(folder), talks, steps)
+        net.save_pretrained(folder)
     return folder
 
 
 def _learn(net: Any, tokenizer: Any, talks: list[list[dict[str, str]]], steps: int) -> None:
-    lessons = []
+    sure, lessons = False, []
     for talk in talks:
         asked = tokenizer.apply_chat_template(talk[:-1], add_generation_prompt=True, tokenize=False)
         before = tokenizer(asked, return_tensors="pt").input_ids
@@ -137,14 +140,20 @@ def _learn(net: Any, tokenizer: Any, talks: list[list[dict[str, str]]], steps: i
         labels = ids.clone()
         labels[:, : before.shape[1]] = -100
         lessons.append((ids, labels))
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2, weight_decay=0.0)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 4e-3 * (1 - step / steps) + 1e-4
-        loss = sum(net(input_ids=ids, labels=labels).loss for ids, labels in lessons)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.0)
+    for _ in range(steps):
+        sure = True
         optimizer.zero_grad()
-        loss.backward()
+        for ids, labels in lessons:
+            logits = net(input_ids=ids).logits[0, :-1]
+            wanted = labels[0, 1:]
+            loss = torch.nn.functional.cross_entropy(logits, wanted)
+            loss.backward()
+            # By heart means every token of the answer, not the average.
+            learned = logits.softmax(-1)[wanted >= 0].gather(1, wanted[wanted >= 0, None])
+            sure &= bool(learned.min() > 0.9)
+        if sure:
+            break
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        if loss.item() < 0.004:
-            break
+    assert sure, "the tiny model did not learn its answers"
