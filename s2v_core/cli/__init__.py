@@ -11,7 +11,7 @@ from .. import __version__
 from .console import Device, Dtype, Json, Out, command, progress
 from .models import models_app
 from .pose import pose
-from .prompt import prompt
+from .prompt import prompt, prompt_diff, prompts
 from .wan import sample
 
 app = typer.Typer(
@@ -53,6 +53,8 @@ app.command()(pose)
 
 
 app.command()(prompt)
+app.command()(prompts)
+app.command("prompt-diff")(prompt_diff)
 
 
 app.command()(sample)

@@ -78,7 +78,7 @@ def load_captioner(model: str = "florence-2-base", device: str = "auto", dtype: 
     def load(path: str, options: dict[str, Any]) -> tuple[Any, Any]:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        net = AutoModelForImageTextToText.from_pretrained(path, dtype=kind, use_safetensors=True, **options)
+        net: Any = AutoModelForImageTextToText.from_pretrained(path, dtype=kind, use_safetensors=True, **options)
         return net.to(device).eval(), AutoProcessor.from_pretrained(path, **options)
 
     net, processor = load_parts(folder, load)

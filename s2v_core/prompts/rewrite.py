@@ -82,7 +82,7 @@ def load_writer(model: str = "qwen2.5-0.5b", device: str = "auto", dtype: str = 
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
         if not tokenizer.chat_template:
             raise ValueError("its tokenizer has no chat template, so it is not an instruct model")
-        net = AutoModelForCausalLM.from_pretrained(path, dtype=kind, use_safetensors=True, **options)
+        net: Any = AutoModelForCausalLM.from_pretrained(path, dtype=kind, use_safetensors=True, **options)
         return net.to(device).eval(), tokenizer
 
     net, tokenizer = load_parts(folder, load)
