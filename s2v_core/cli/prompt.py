@@ -98,10 +98,9 @@ def _readable(told: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, An
 
 def _described(image: Path, captioner: str, device: str, dtype: str) -> str:
     from ..prompts.caption import caption_images, load_captioner
-    from ..video.read import read_clip
+    from ..recipe import read_reference
 
-    picture = read_clip(image, frames=1, short="hold").frames[0]
-    return caption_images([picture], load_captioner(captioner, device, dtype))[0]
+    return caption_images([read_reference(image)], load_captioner(captioner, device, dtype))[0]
 
 
 def _written(
@@ -139,7 +138,7 @@ def prompts(
                 out,
                 writer=writer,
                 writer_identity=writer.identity if writer else "",
-                on_progress=lambda so_far, total: show.bytes("rows", so_far, total),
+                on_progress=show.rows,
             )
         done({"prompts": str(out), "made": report.made, "kept": report.kept})
 

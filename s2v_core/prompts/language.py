@@ -6,7 +6,6 @@ fetched while one is loaded.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +86,6 @@ def model_identity(folder: Path) -> str:
 
 def load_parts(folder: Path, load: Callable[[str, dict[str, Any]], Any]) -> Any:
     """``load(folder, options)`` with the options that keep it local and safe; failures as ``ModelFileError``."""
-    # A remote name must never be asked for, whatever the folder's files say.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         return load(str(folder), {"local_files_only": True, "trust_remote_code": False})
     except Exception as error:  # transformers raises whatever its parsers stumble over
