@@ -8,7 +8,8 @@ No model and no grammar: a rewrite is cut into noun phrases at the words that en
 - any other word must be one of ``words``: what no source names is not said. That also turns away other languages.
 
 What it turns away wrongly ("his hair is black and wavy") costs nothing but the rewrite: the template stands in. What it
-cannot see is a relation between two true phrases that is false ("the sneakers lie on the wooden floor").
+cannot see are most relations between two true phrases ("the glasses are dressed in jeans"), and plain praise that does
+not fit ("the dance is energetic").
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from itertools import pairwise
 from .facts import FILE, Fact
 from .words import (
     BREAKS,
+    CAMERA_MOVES,
     COLORS,
     DENIALS,
     DENIALS_ALLOWED,
+    FIELD_WORDS,
     GENDERS,
+    HOLDS,
     INSTRUCTIONS,
     PEOPLE,
     PLAIN,
     PLAIN_PHRASES,
     PRONOUNS,
+    WEARS,
 )
 
 MIN_WORDS, MAX_WORDS = 40, 120
@@ -39,6 +44,7 @@ _ALLOWED_SIGNS = re.compile(r"[\w\s.,;:'\-]*", re.ASCII)
 _MOST_REASONS = 12
 _LONGEST_SENTENCE = 70  # words; the template's longest has about 45
 
+_WORN_KINDS = ("clothes", "shoes", "face", "hair", "who", "subject")
 _BRING_IN = {"a": 1, "an": 1, "one": 1, "each": 2, "every": 2, "all": 2, "these": 2, "those": 2}
 
 Phrase = tuple[str, ...]
@@ -211,15 +217,39 @@ def _contradictions(sentences: list[list[str]], facts: tuple[Fact, ...]) -> list
         found.append(f"It speaks to its reader: {spoken[0]!r}.")
     moving = any(fact.kind == "camera" and fact.text.startswith("moving") for fact in facts)
     people = 0
+    most_people = max([1, *(_people(part) for fact in facts for part in _sentences(fact.text))])
     for sentence in sentences:
         if denied := sorted(DENIALS & set(sentence)):
             found.append(f"It denies something: {denied[0]!r}.")
         # A sentence on the camera has one verb for it; which noun another verb belongs to cannot be told here.
-        if "camera" in sentence and not moving and {"move", "moves", "moved", "follow", "follows"} & set(sentence):
+        if "camera" in sentence and not moving and CAMERA_MOVES & set(sentence):
             found.append("No source says that the camera moves.")
         people += _introduced(sentence)
+        if _people(sentence) > most_people:
+            found.append("It names the person twice in a sentence, as if there were two.")
+        found += _handling(sentence, facts)
     if people > 1:
         found.append("It brings in more than one person.")
+    return found
+
+
+def _people(sentence: list[str]) -> int:
+    return sum(phrase[-1] in PEOPLE for phrase in _cut(sentence))
+
+
+def _handling(sentence: list[str], facts: tuple[Fact, ...]) -> list[str]:
+    """What a person holds, or wears though it is nothing to wear: no source says that of a thing that it names."""
+    named = {phrase[-1]: fact for fact in facts if fact.origin != FILE for phrase in phrases(fact.text)}
+    worn = FIELD_WORDS["clothes"] | FIELD_WORDS["shoes"] | FIELD_WORDS["face"]
+    found = []
+    for place, word in enumerate(sentence):
+        if word in HOLDS | WEARS:
+            after = _cut(sentence[place + 1 :])
+            thing = after[0][-1] if after else ""
+            fact = named.get(thing)
+            known_worn = thing in worn or (fact is not None and fact.kind in _WORN_KINDS)
+            if fact is not None and (word in HOLDS or not known_worn):
+                found.append(f"No source says that the person {word} {thing!r}.")
     return found
 
 

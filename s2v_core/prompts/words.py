@@ -32,7 +32,7 @@ BREAKS = _words("""
 
 # Words that stand in noun phrases of every dance video.
 PLAIN = _words("""
-    video footage clip scene picture image frame frames shot cut cuts take style live action view camera composition
+    video footage clip scene picture image frame frames shot take style live action view camera composition
     quality detail details focus
     dancer performer subject person body face hair hands hand arms arm legs leg feet skin tone clothes clothing outfit
     appearance identity shape expression limbs torso head shoulders hips knees posture
@@ -41,7 +41,7 @@ PLAIN = _words("""
     background setting place space floor light lighting shadows shadow color colors texture surroundings
     realistic natural single continuous unbroken sharp detailed soft even gentle fine clear fluent complete fluid
     smooth precise consistent coherent same typical crisp clean expressive controlled dynamic rhythmic energetic
-    lifelike cinematic high steady moves
+    lifelike cinematic steady
     """)
 
 # Third person pronouns say what the person is: only those that fit the facts may be used.
@@ -54,6 +54,10 @@ GENDERS = {
     "female": _words("woman girl female lady"),
 }
 PEOPLE = _words("dancer performer subject person someone figure") | GENDERS["male"] | GENDERS["female"]
+
+CAMERA_MOVES = _words("move moves moved follow follows following flow flows flowing stepping dances unfold unfolds")
+HOLDS = _words("hold holds holding")
+WEARS = _words("wear wears wearing worn")
 
 # Words of denial turn a fact into its contrary, so they stand in these phrases only.
 DENIALS = _words(
