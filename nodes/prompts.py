@@ -49,9 +49,9 @@ def _sources() -> list[Any]:
         ),
         io.String.Input(
             "caption",
+            default="",
             optional=True,
-            force_input=True,
-            tooltip="From Caption Frame. It describes the person where neither card nor subject does.",
+            tooltip="From Caption Frame, or written here. It describes the person where neither card nor subject does.",
         ),
     ]
 
