@@ -16,6 +16,9 @@ Pose = io.Custom("SKELETON2VIDEO_POSE")
 PoseKeypoint = io.Custom("POSE_KEYPOINT")
 """comfyui_controlnet_aux's: a list of one OpenPose dict a frame."""
 
+SubjectCard = io.Custom("SKELETON2VIDEO_SUBJECT_CARD")
+"""``prompts.facts.SubjectCard``."""
+
 Prompt = io.Custom("SKELETON2VIDEO_PROMPT")
 """``prompts.prompt.Prompt``."""
 

@@ -76,6 +76,10 @@ class Show:
         """Frames whose pose is found."""
         self._set("pose", done, total)
 
+    def rows(self, done: int, total: int) -> None:
+        """Rows of a manifest that are finished."""
+        self._set("rows", done, total)
+
     def bytes(self, file: str, done: int, total: int) -> None:
         """Bytes of a download, shown as MB."""
         self._set(f"{file} (MB)", done // 1_000_000, max(1, total // 1_000_000))

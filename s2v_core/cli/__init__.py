@@ -12,6 +12,7 @@ from .console import Device, Dtype, Json, Out, command, progress
 from .lora import lora_app
 from .models import models_app
 from .pose import pose
+from .prompt import prompt, prompt_diff, prompts
 from .wan import sample
 
 app = typer.Typer(
@@ -53,35 +54,9 @@ def demo(out: Out = Path("demo"), as_json: Json = False) -> None:
 app.command()(pose)
 
 
-@app.command()
-def prompt(
-    clip: Annotated[str, typer.Argument(help="A clip, or only an AIST name; '-' for no facts.")],
-    subject: Annotated[str, typer.Option(help="Who is seen, for example 'a man with black hair'.")] = "",
-    setting: Annotated[str, typer.Option(help="Where, for example 'a small dance studio'.")] = "",
-    negative: Annotated[str | None, typer.Option(help="The negative prompt; a default of its own if left out.")] = None,
-    variant: Annotated[str, typer.Option(help="detailed, lighting or identity.")] = "detailed",
-    as_json: Json = False,
-) -> None:
-    """Build the prompt of a clip from the facts in its file name and a description of the person."""
-    with command(as_json) as done:
-        from ..aist.names import ClipName, find_name
-        from ..prompts.template import DEFAULT_SUBJECT, build_prompt
-
-        name: ClipName | None = None
-        if clip != "-":
-            name = find_name(clip) if Path(clip).exists() else ClipName.parse(clip)
-        built = build_prompt(name, subject or DEFAULT_SUBJECT, setting=setting, negative=negative, variant=variant)
-        done(
-            {
-                "text": built.text,
-                "negative": built.negative,
-                "variant": built.variant,
-                "name": str(name) if name else None,
-                "facts": list(built.facts),
-                "origins": [list(pair) for pair in built.origins],
-                "warnings": list(name.warnings) if name else [],
-            }
-        )
+app.command()(prompt)
+app.command()(prompts)
+app.command("prompt-diff")(prompt_diff)
 
 
 app.command()(sample)

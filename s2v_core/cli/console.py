@@ -47,7 +47,8 @@ def with_settings(kind: type, parameter: str) -> Callable[[Callable[..., None]],
         hints = get_type_hints(function, include_extras=True)
 
         def call(**values: Any) -> None:
-            function(**values, **{parameter: {entry.name: values.pop(entry.name) for entry in entries}})
+            settings = {entry.name: values.pop(entry.name) for entry in entries}
+            function(**values, **{parameter: settings})
 
         shown: list[inspect.Parameter] = []
         for old in inspect.signature(function).parameters.values():

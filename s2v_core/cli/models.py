@@ -39,7 +39,9 @@ def list_models(as_json: Json = False) -> None:
 
 @models_app.command("get")
 def get(
-    name: Annotated[str, typer.Argument(help="What to install: blazepose or dwpose.")],
+    name: Annotated[
+        str, typer.Argument(help="What to install: blazepose, dwpose, florence-2-base, florence-2-large, qwen2.5-0.5b.")
+    ],
     source: Annotated[
         Path | None,
         typer.Option(
@@ -92,4 +94,21 @@ def get(
                 }
             )
         else:
-            raise SettingsError(f"{name!r} cannot be installed.", expected="blazepose or dwpose", got=name)
+            done({"downloaded": str(_get_language_model(name, to, yes))})
+
+
+def _get_language_model(name: str, to: Path | None, yes: bool) -> Path:
+    from ..prompts.language import LANGUAGE_MODELS, download_language_model
+
+    if name not in LANGUAGE_MODELS:
+        known = ("blazepose", "dwpose", *LANGUAGE_MODELS)
+        raise SettingsError(f"{name!r} cannot be installed.", expected=f"one of {', '.join(known)}", got=name)
+    entry = LANGUAGE_MODELS[name]
+    say(f"huggingface.co/{entry.repository}  about {entry.size / 1e6:,.0f} MB, licence {entry.licence}")
+    if not (yes or agreed("Download this model?")):
+        raise SettingsError(
+            "Nothing was downloaded.",
+            expected="your consent: answer y, or give --yes",
+            remedy="Or copy the repository's files into a folder, and name that folder.",
+        )
+    return download_language_model(name, to)

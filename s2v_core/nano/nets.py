@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import SettingsError
-from ..wan.checkpoints import METADATA_KEY
 from ..wan.engine import ModelFiles, keep_off_the_network
+from ..wan.sizes import METADATA_KEY
 from ..wan.tiny import tiny_files
 
 _PATCH = (1, 2, 2)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelFileError, SettingsError
+from ..prompts.length import MAX_TOKENS
 from .contents import inspect_file
 from .weights_file import read_tensors
 
 if TYPE_CHECKING:
     import torch
 
-MAX_TOKENS = 512  # Wan2.1, config text_len
 _FOLDERS = ("google/umt5-xxl", "umt5-xxl", "tokenizer", ".")
 _FILES = ("tokenizer.json", "spiece.model")
 # What transformers reads beside tokenizer.json.

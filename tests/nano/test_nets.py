@@ -11,7 +11,8 @@ from s2v_core.nano import world
 from s2v_core.nano.nets import NanoSizes, Nets, build_nets, save_nets
 from s2v_core.nano.words import training_texts, write_tokenizer
 from s2v_core.pose.draw import draw_pose
-from s2v_core.wan.checkpoints import inspect_file, load_text_encoder, load_transformer, load_vae
+from s2v_core.wan.checkpoints import load_text_encoder, load_transformer, load_vae
+from s2v_core.wan.contents import inspect_file
 from s2v_core.wan.engine import Engine, ModelFiles, load_engine
 from s2v_core.wan.render import Renderer
 from s2v_core.wan.settings import SampleSettings

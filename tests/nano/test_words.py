@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_each_word_of_the_palette_is_one_piece(folder: str) -> None:
     """So that each colour has a vector of its own."""
-    tokenizer = load_tokenizer(folder).tokenizer
+    tokenizer = load_tokenizer(folder)
     assert len(tokenizer) == NanoSizes.vocab
     words = {name for part in palette.PARTS for name in palette.names(part)} | {*palette.PARTS}
     assert {word: tokenizer.tokenize(word) for word in sorted(words)} == {word: [f"▁{word}"] for word in sorted(words)}
@@ -29,7 +29,7 @@ def test_each_word_of_the_palette_is_one_piece(folder: str) -> None:
 
 
 def test_captions_are_short_and_come_back(folder: str) -> None:
-    tokenizer = load_tokenizer(folder).tokenizer
+    tokenizer = load_tokenizer(folder)
     for text in training_texts(60):
         pieces = tokenizer(text).input_ids
         assert len(pieces) < 140 and pieces[-1] == tokenizer.eos_token_id == 1
@@ -37,7 +37,7 @@ def test_captions_are_short_and_come_back(folder: str) -> None:
 
 
 def test_any_english_can_be_read(folder: str) -> None:
-    tokenizer = load_tokenizer(folder).tokenizer
+    tokenizer = load_tokenizer(folder)
     strange = 'Qu@rtz {jumps} ~over~ 42 "lazy" fox|es?'
     assert tokenizer.unk_token_id not in tokenizer(strange).input_ids
     assert tokenizer.decode(tokenizer(strange).input_ids, skip_special_tokens=True) == strange

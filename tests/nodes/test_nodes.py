@@ -35,7 +35,12 @@ WIDGETS = {
     "Skeleton2Video_SavePose": ["name", "format"],
     "Skeleton2Video_KeypointsToPose": ["fps"],
     "Skeleton2Video_PoseToKeypoints": [],
-    "Skeleton2Video_BuildDancePrompt": ["subject", "variant", "setting", "style", "negative"],
+    "Skeleton2Video_SubjectCard": ["who", "hair", "face", "clothes", "shoes", "place", "light"],
+    "Skeleton2Video_CaptionFrame": ["frame", "model", "dtype"],
+    "Skeleton2Video_BuildDancePrompt": [
+        *("subject", "variant", "setting", "style", "negative", "caption", "rewriter"),
+    ],
+    "Skeleton2Video_PromptVariants": ["subject", "setting", "style", "variants", "caption"],
     "Skeleton2Video_LoadWanVace": ["diffusion_model", "vae", "text_encoder", "dtype", "device", "tokenizer"],
     "Skeleton2Video_WanVaceLora": [
         *("lora", "strength", "scope", "from_step", "to_step", "ramp_in", "ramp_out", "allow_unmatched"),
@@ -56,7 +61,10 @@ OUTPUTS = {
     "Skeleton2Video_SavePose": ["path"],
     "Skeleton2Video_KeypointsToPose": ["pose"],
     "Skeleton2Video_PoseToKeypoints": ["keypoints"],
-    "Skeleton2Video_BuildDancePrompt": ["prompt", "text", "negative"],
+    "Skeleton2Video_SubjectCard": ["card", "text"],
+    "Skeleton2Video_CaptionFrame": ["caption", "dropped"],
+    "Skeleton2Video_BuildDancePrompt": ["prompt", "text", "negative", "report"],
+    "Skeleton2Video_PromptVariants": ["prompts", "texts", "negatives", "axes"],
     "Skeleton2Video_LoadWanVace": ["model"],
     "Skeleton2Video_WanVaceLora": ["LoRAs"],
     "Skeleton2Video_ExportLora": ["path", "notes"],
@@ -252,3 +260,34 @@ assert time.perf_counter() - begin < 0.5
 assert not {"torch", "numpy", "diffsynth"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code, str(ROOT / "__init__.py")], check=True, timeout=60)
+
+
+def test_a_card_feeds_every_variant_and_an_axis(in_host: Any) -> None:
+    said = in_host(
+        """
+card, text = named("SubjectCard").execute(*["a man", "red hair", "", "a blue coat", "", "a hall", "neon light"]).args
+variants = named("PromptVariants").execute("a dancer", "", "", "motion, identity", card=card)
+prompts, texts, negatives, axes = variants.args
+one = named("BuildDancePrompt").execute("a dancer", "motion", "", "", prompts[0].negative, card=card).args
+lists = [out.is_output_list for out in named("PromptVariants").define_schema().outputs]
+try:
+    named("PromptVariants").execute("a dancer", "", "", "motion, funny")
+    wrong = ""
+except Exception as error:
+    wrong = str(error)
+old = named("BuildDancePrompt").execute("a dancer", "detailed", "", "", "").args
+told = "A boy stands. Ignore this."
+captioned = named("BuildDancePrompt").execute("a dancer", "detailed", "", "", "", caption=told).args
+print(json.dumps({"text": text, "texts": texts, "negatives": negatives, "axis": [axes[0].name, axes[0].labels],
+                  "one": one[1], "report": one[3], "lists": lists, "wrong": wrong, "old": old[1],
+                  "captioned": captioned[1]}))
+"""
+    )
+    assert said["text"] == "a man with red hair, wearing a blue coat"
+    assert said["axis"] == ["prompt", ["motion", "identity"]] and said["lists"] == [True, True, True, False]
+    assert len(set(said["negatives"])) == 2 and said["texts"][0] == said["one"]
+    assert all("red hair, wearing a blue coat" in text and "a hall, in neon light" in text for text in said["texts"])
+    assert "user: The video shows a man with red hair" in said["report"] and "umT5 tokens" in said["report"]
+    assert "There is no prompt variant 'funny'" in said["wrong"]
+    assert said["old"].startswith("The video shows a dancer.")
+    assert said["captioned"].startswith("A boy stands.") and "gnore" not in said["captioned"]

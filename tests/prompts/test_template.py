@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from s2v_core.aist.names import CAMERAS, GENRE_DANCERS, GENRES, SITUATIONS, ClipName
 from s2v_core.errors import SettingsError
+from s2v_core.prompts.facts import SubjectCard, card_facts
 from s2v_core.prompts.template import (
     CHOREOGRAPHIES,
     DANCES,
@@ -17,12 +19,33 @@ from s2v_core.prompts.template import (
     VARIANTS,
     WAN_NEGATIVE,
     build_prompt,
+    build_variants,
     tempo_word,
 )
 
 MAN = (
     "A man with medium brown skin, wavy black hair and thin metal-framed rounded glasses, wearing a black crew-neck "
     "t-shirt, slim dark washed jeans and light beige sneakers"
+)
+
+FULL_CARD = SubjectCard(
+    who="a man with medium brown skin",
+    hair="wavy black hair",
+    face="thin metal-framed rounded glasses",
+    clothes="a black crew-neck t-shirt, slim dark washed jeans",
+    shoes="light beige sneakers",
+    place="a small dance studio with a wooden floor",
+    light="soft window light",
+)
+cards = st.builds(
+    SubjectCard,
+    who=st.sampled_from(["", "a woman", "a tall young man", FULL_CARD.who]),
+    hair=st.sampled_from(["", "short red hair", FULL_CARD.hair]),
+    face=st.sampled_from(["", "a gray beard and freckles", FULL_CARD.face]),
+    clothes=st.sampled_from(["", "a blue dress", "a white shirt and green trousers", FULL_CARD.clothes]),
+    shoes=st.sampled_from(["", "bare feet", FULL_CARD.shoes]),
+    place=st.sampled_from(["", "a wide street", FULL_CARD.place]),
+    light=st.sampled_from(["", "evening sun", FULL_CARD.light]),
 )
 
 
@@ -150,16 +173,82 @@ def test_each_situation_says_what_it_may():
     said = {}
     for situation in SITUATIONS:
         text = f"{situation}_c01_v0" if situation in ("sSH", "sCY", "sBT") else f"gPO_{situation}_c01_d10_mPO0_ch01"
-        said[situation] = [phrase for phrase in CHOREOGRAPHIES.values() if phrase in build_prompt(named(text)).text]
+        prompt = build_prompt(named(text))
+        said[situation] = [phrase for phrase in CHOREOGRAPHIES.values() if phrase in prompt.facts]
+        assert all(phrase in prompt.text for phrase in said[situation])
     assert {situation: phrases for situation, phrases in said.items() if phrases} == {
         "sBM": ["basic choreography"],
         "sFM": ["advanced choreography"],
+        "sGR": ["a set routine"],
+        "sSH": ["a rehearsed show routine"],
+        "sCY": ["freestyle improvisation"],
+        "sBT": ["confident freestyle improvisation"],
     }
+
+
+def test_variants_refuse_what_their_emphasis_is_about():
+    negatives = [prompt.negative for prompt in build_variants(None)]
+    assert len(set(negatives)) == len(VARIANTS) and negatives[0] == DEFAULT_NEGATIVE
+    assert all(negative.startswith(DEFAULT_NEGATIVE) for negative in negatives)
+    assert {prompt.negative for prompt in build_variants(None, negative="blur")} == {"blur"}
+
+
+@given(clip_names() | short_clip_names, cards)
+def test_every_name_gives_prompts_of_40_to_110_words_that_differ_by_variant(name: ClipName, card: SubjectCard):
+    prompts = build_variants(name, card=card)
+    assert len({prompt.text for prompt in prompts}) == len(VARIANTS)
+    assert len({prompt.facts for prompt in prompts}) == 1
+    for prompt in prompts:
+        assert 40 <= len(prompt.text.split()) <= 110, prompt.text
+        assert not re.search(r"  | [,.]|[,.]{2}|\b(\w+) \1\b|\ba [aeio]", prompt.text), prompt.text
+        for fact in card_facts(card):
+            assert prompt.text.count(fact.text) == 1, "every variant says each field once"
+        user = " ".join(sentence for sentence, origin in prompt.origins if origin == "user")
+        assert all(fact.text in user for fact in card_facts(card))
+
+
+def test_names_with_other_facts_give_other_prompts():
+    seen: dict[str, tuple[object, ...]] = {}
+    for genre, situation, camera, piece in itertools.product(
+        GENRES, ("sBM", "sFM", "sGR", "sMM", "sSH", "sCY", "sBT"), ("c01", "c05", "c10", "cAll"), range(6)
+    ):
+        name = ClipName(genre, situation, camera, GENRE_DANCERS[genre][:1], f"m{genre[1:]}{piece}", "ch01")
+        text = build_prompt(name).text
+        assert seen.setdefault(text, (genre, situation, camera, piece)) == (genre, situation, camera, piece)
+    assert len(seen) == 10 * 7 * 4 * 6
+
+
+def test_golden_a_full_card():
+    prompt = build_prompt(named("gHO_sCY_c10_v3"), card=FULL_CARD, variant="motion")
+    assert prompt.text == (
+        "The video shows a man with medium brown skin, wavy black hair and thin metal-framed rounded glasses, wearing "
+        "a black crew-neck t-shirt, slim dark washed jeans and light beige sneakers. "
+        "The style is realistic live-action footage with natural colors. "
+        "The place is a small dance studio with a wooden floor, in soft window light. "
+        "It is one continuous shot without cuts. "
+        "The dancer performs house dance with freestyle improvisation. "
+        "Typical moves are jacking, shuffles and skating steps. "
+        "Every movement is complete, fluent and on the beat. "
+        "A moving camera films the dance."
+    )
+    assert [origin for _, origin in prompt.origins] == (
+        ["user", "template", "user", "template", "file name", "genre", "template", "file name"]
+    )
+
+
+def test_the_card_goes_before_subject_and_setting_and_a_caption_comes_last():
+    card = SubjectCard(hair="red hair")
+    assert build_prompt(None, "a man", card=card).origins[0][0] == "The video shows a man with red hair."
+    said = build_prompt(None, card=SubjectCard(place="a hall"), setting="a street", caption="A boy stands.")
+    assert "The place is a hall." in said.text and said.origins[0] == ("A boy stands.", "caption")
+    assert build_prompt(None, "a man", caption="A boy stands.").origins[0] == ("The video shows a man.", "user")
+    lit = build_prompt(None, card=SubjectCard(light="neon light"), variant="lighting").text
+    assert "The light is neon light." in lit and "soft" not in lit
 
 
 def test_variants_differ_and_all_state_the_same_facts():
     prompts = [build_prompt(named("gKR_sBM_c01_d28_mKR5_ch02"), MAN, variant=variant) for variant in VARIANTS]
-    assert len({prompt.text for prompt in prompts}) == len(VARIANTS) == 3
+    assert len({prompt.text for prompt in prompts}) == len(VARIANTS) == 5
     assert len({prompt.facts for prompt in prompts}) == 1
 
 

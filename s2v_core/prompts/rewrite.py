@@ -1,0 +1,117 @@
+"""A language model rewrites a prompt, the guard judges it, and the template stands in where it lies.
+
+The rules that the model gets are those of Wan's own prompt extension (Wan-Video/Wan2.1,
+``wan/utils/prompt_extend.py``), in words of our own: English, 80 to 100 words, subject, style, space, shot, motion and
+camera, and only the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from .facts import Fact
+from .guard import MAX_WORDS, MIN_WORDS, check_rewrite
+from .language import find_language_model, load_parts, model_identity, place
+from .prompt import Prompt
+
+REWRITE = "rewrite"
+MAX_NEW_TOKENS = 240
+RULES = (
+    "You rewrite prompts for a video model. Write fluent English of 80 to 100 words in one paragraph: the subject "
+    "first, then style, place, shot, motion and camera. Keep every given phrase word for word. Do not add people, "
+    "objects, clothes, colors or places. Answer with the new prompt only."
+)
+
+Messages = list[dict[str, str]]
+
+
+class Writer(Protocol):
+    """Whatever answers messages of role and content."""
+
+    def write(self, messages: Messages) -> str:
+        """The answer's text."""
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """The prompt that is used. ``how``: "rewrite", "second rewrite" or "template"; ``reasons``: what came before it."""
+
+    prompt: Prompt
+    how: str
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LocalWriter:
+    """A loaded instruct model that always takes the likeliest word, so the same messages give the same answer."""
+
+    model: Any
+    tokenizer: Any
+    identity: str
+
+    def write(self, messages: Messages) -> str:
+        """The answer, without the template's signs."""
+        import torch
+
+        batch = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        ).to(self.model.device)
+        with torch.inference_mode():
+            made = self.model.generate(
+                **batch,
+                max_new_tokens=MAX_NEW_TOKENS,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+        return str(self.tokenizer.decode(made[0, batch["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
+
+
+def load_writer(model: str = "qwen2.5-0.5b", device: str = "auto", dtype: str = "auto") -> LocalWriter:
+    """An instruct model out of a local folder, or by its name. Raises ``ModelFileError``."""
+    folder = find_language_model(model)
+    device, kind = place(device, dtype)
+
+    def load(path: str, options: dict[str, Any]) -> tuple[Any, Any]:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        if not tokenizer.chat_template:
+            raise ValueError("its tokenizer has no chat template, so it is not an instruct model")
+        net: Any = AutoModelForCausalLM.from_pretrained(path, dtype=kind, use_safetensors=True, **options)
+        return net.to(device).eval(), tokenizer
+
+    net, tokenizer = load_parts(folder, load)
+    return LocalWriter(net, tokenizer, model_identity(folder))
+
+
+def rewrite_prompt(prompt: Prompt, facts: Iterable[Fact], writer: Writer) -> Rewritten:
+    """Let ``writer`` rewrite a template's prompt from its facts; at a lie ask once more, then keep the template's."""
+    facts = tuple(facts)
+    # A card that needs many words gets them.
+    limits = (MIN_WORDS, max(MAX_WORDS, len(prompt.text.split()) + 20))
+    keep = "; ".join(fact.text for fact in facts if fact.required)
+    messages: Messages = [
+        {"role": "system", "content": RULES},
+        {"role": "user", "content": f"Phrases to keep: {keep}.\nPrompt: {prompt.text}"},
+    ]
+    reasons: list[str] = []
+    for how in (REWRITE, f"second {REWRITE}"):
+        text = writer.write(messages)
+        verdict = check_rewrite(text, facts, limits=limits)
+        if verdict.passed:
+            return Rewritten(
+                replace(prompt, text=text.strip(), origins=((text.strip(), REWRITE),)), how, tuple(reasons)
+            )
+        reasons += [f"{how}: {reason}" for reason in verdict.reasons]
+        # A long answer is not sent back whole: a model's window has an end.
+        messages = [
+            *messages[:2],
+            {"role": "assistant", "content": text[:1000]},
+            {"role": "user", "content": f"That is wrong. {' '.join(verdict.reasons)} Write it again."},
+        ]
+    return Rewritten(prompt, "template", tuple(reasons))
