@@ -63,11 +63,10 @@ def decode(output: Array, ratio: float) -> Array:
         size = np.exp(output[kept, 2:4]) * stride
     boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1) / ratio
     found = np.concatenate([boxes, scores[kept, None]], axis=1).astype(np.float32)
-    sides = found[:, 2:4] - found[:, :2]
-    # A size of e^90, or of less than a pixel, is nobody's.
-    found = found[np.isfinite(found).all(axis=1) & (sides >= 1).all(axis=1)]
+    found = found[np.isfinite(found).all(axis=1)]
     found = found[suppress(found)]
-    return found[found[:, 4] > _SCORE_AFTER]
+    # What is smaller than a pixel, or has a size of e^90, is nobody.
+    return found[(found[:, 4] > _SCORE_AFTER) & (found[:, 2:4] - found[:, :2] >= 1).all(axis=1)]
 
 
 @lru_cache(maxsize=1)
