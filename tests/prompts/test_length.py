@@ -21,10 +21,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("text", ["", "a man dances", "  a \n man ", "word " * 600])
 def test_the_count_is_that_of_the_loader(tokenizer: str, text: str):
-    from s2v_core.wan.text import load_tokenizer
+    from s2v_core.wan.text import load_tokenizer, token_ids
 
-    loaded = load_tokenizer(tokenizer)
-    expected = len(loaded.tokenizer(loaded._clean(text)).input_ids)
+    expected = len(token_ids(load_tokenizer(tokenizer), text))
     assert prompt_length(text, tokenizer) == Length(expected, exact=True)
 
 
