@@ -125,7 +125,7 @@ class EditPose(io.ComfyNode):
                 *(host.widget(entry) for entry in options(TidySettings)),
             ],
             outputs=[
-                sockets.Pose.Output("pose", display_name="pose", tooltip="The points, tidied."),
+                sockets.Pose.Output("edited", display_name="pose", tooltip="The points, tidied."),
                 io.String.Output("report", display_name="report", tooltip="What was done, frame by frame."),
             ],
         )
@@ -168,7 +168,7 @@ class RetargetPose(io.ComfyNode):
                 ),
             ],
             outputs=[
-                sockets.Pose.Output("pose", display_name="pose", tooltip="The dance on the reference's canvas."),
+                sockets.Pose.Output("retargeted", display_name="pose", tooltip="The dance on the reference's canvas."),
                 io.Image.Output(
                     "before_and_after", display_name="before and after", tooltip="A page that shows what was done."
                 ),

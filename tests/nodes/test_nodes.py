@@ -145,6 +145,17 @@ print(json.dumps({
     assert not heavy & set(said["new"])
 
 
+def test_inputs_and_outputs_have_names_of_their_own(in_host: Any) -> None:
+    """Host 0.3.64 loads no node whose output is called like one of its inputs; newer ones do not mind."""
+    twice = in_host(
+        """
+print(json.dumps({node.define_schema().node_id: sorted({field.id for field in node.define_schema().inputs}
+                  & {out.id for out in node.define_schema().outputs}) for node in nodes}))
+"""
+    )
+    assert not {node: names for node, names in twice.items() if names}
+
+
 def test_forms_say_what_the_settings_say(in_host: Any) -> None:
     from s2v_core.wan.settings import SampleSettings, options
 
