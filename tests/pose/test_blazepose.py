@@ -254,3 +254,9 @@ def test_missing_nets_and_a_missing_runtime(
     monkeypatch.setenv("S2V_CACHE", str(tmp_path))
     with pytest.raises(ModelFileError, match=r"pose_detection\.tflite"):
         blazepose.extract_blazepose(frames_of(0))
+
+
+@pytest.mark.parametrize("name", ["dancer_track", "field_track", "gown_track"])
+def test_the_dancer_is_found_in_nearly_every_frame(request: pytest.FixtureRequest, name: str) -> None:
+    track: PoseTrack = request.getfixturevalue(name)
+    assert track.found.mean() >= 0.93
