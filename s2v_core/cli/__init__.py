@@ -11,6 +11,7 @@ from .. import __version__
 from .console import Device, Dtype, Json, Out, command, progress
 from .lora import lora_app
 from .models import models_app
+from .nano import nano_app
 from .pose import pose
 from .prompt import prompt, prompt_diff, prompts
 from .wan import sample
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(lora_app, name="lora")
+app.add_typer(nano_app, name="nano")
 
 
 @app.callback(invoke_without_command=True)
