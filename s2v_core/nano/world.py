@@ -173,14 +173,18 @@ def render(
 
 def reference(character: Character, motion: ClipName, *, size: tuple[int, int] = SIZE, seed: int = 0) -> Array:
     """A picture of the same person in the same place, in a pose of another dance: uint8 [H, W, 3] RGB."""
+    return np.asarray(reference_take(character, motion, size=size, seed=seed).clip.frames[0])
+
+
+def reference_take(character: Character, motion: ClipName, *, size: tuple[int, int] = SIZE, seed: int = 0) -> Take:
+    """``reference`` as a take of one frame, with its points and masks."""
     _check_size(size, 1)
     chance = random.Random(f"reference {seed}")
     others = [genre for genre in GENRE_DANCERS if genre not in (motion.genre, "gBR")]  # nobody poses on the floor
     genre = _pick(chance, others)
     dance = ClipName(genre, "sBM", "c01", (GENRE_DANCERS[genre][0],), f"m{genre[1:]}0", f"ch{1 + seed % 4:02d}")
     pose = joints(poses(dance, np.array([chance.random()])))
-    placing = _place(character, dance, size, chance.random())
-    return np.asarray(_take(character, pose, placing).clip.frames[0])
+    return _take(character, pose, _place(character, dance, size, chance.random()))
 
 
 def describe(character: Character, *, without: Collection[str] = ()) -> tuple[str, str]:
