@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..errors import SettingsError
 from .paint import LABELS
-from .palette import nearest
+from .palette import nearest, rgb
 
 Array = np.ndarray[Any, Any]
 
@@ -81,6 +82,34 @@ def shows(frames: Array, labels: Array, part: str, name: str) -> bool | None:
     """Whether a part's colour is nearest to the named one of all that it can have; None where it is not seen."""
     found = colour(frames, labels, part)
     return None if found is None else nearest(part, found) == name
+
+
+def towards(
+    seen: tuple[float, float, float], own: tuple[float, float, float], other: tuple[float, float, float]
+) -> float:
+    """How far a colour has gone on the straight way from its ``own`` to an ``other``: 0 not at all, 1 all the way.
+
+    Below 0 it went the other way; what goes sideways does not count. Raises SettingsError for one colour given twice.
+    """
+    way = np.subtract(other, own)
+    length = float(way @ way)
+    if not length:
+        raise SettingsError("There is no way from a colour to itself.", got=str(own))
+    return float(np.subtract(seen, own) @ way) / length
+
+
+def leakage(frames: Array, truth: Array, labels: Array, training: Mapping[str, str]) -> float | None:
+    """How far parts of the picture have taken the colours of a training set: the mean of ``towards`` over its parts.
+
+    ``truth``: the clip with the right colours. ``training``: part -> the colour's name in the training set. A part is
+    left out where it is not seen or has nearly that colour already; None when none is left.
+    """
+    shares = []
+    for part, name in training.items():
+        seen, own, other = colour(frames, labels, part), colour(truth, labels, part), rgb(part, name)
+        if seen is not None and own is not None and distance(own, other) > _APART:
+            shares.append(towards(seen, own, other))
+    return float(np.mean(shares)) if shares else None
 
 
 def psnr(one: Array, other: Array) -> float:

@@ -1,10 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from s2v_core.errors import SettingsError
-from s2v_core.nano.measure import colour, dancer, distance, inside, iou, off, psnr, shows, silhouette
+from s2v_core.nano.measure import (
+    colour,
+    dancer,
+    distance,
+    inside,
+    iou,
+    leakage,
+    off,
+    psnr,
+    shows,
+    silhouette,
+    towards,
+)
 from s2v_core.nano.palette import PARTS
 from s2v_core.nano.world import HELD_OUT, Take, render, scene
 
@@ -52,3 +66,18 @@ def test_known_answers() -> None:
         inside(labels, "hat")
     with pytest.raises(SettingsError):
         iou(one, np.zeros((1, 2, 2), bool))
+
+
+def test_leakage_is_the_way_gone_to_the_training_set() -> None:
+    assert towards((0, 0, 0), (0, 0, 0), (10, 0, 0)) == 0
+    assert towards((5, 3, 0), (0, 0, 0), (10, 0, 0)) == pytest.approx(0.5)
+    assert towards((-5, 0, 0), (0, 0, 0), (10, 0, 0)) == pytest.approx(-0.5)
+    with pytest.raises(SettingsError):
+        towards((0, 0, 0), (1, 1, 1), (1, 1, 1))
+    made = scene(3, held=HELD_OUT, fixed={"trousers": "yellow", "wall": "green"})
+    biased = replace(made.character, trousers="black", wall="white")
+    true, other = (render(one, made.motion, seed=made.seed) for one in (made.character, biased))
+    bias = {"trousers": "black", "wall": "white"}
+    assert leakage(true.clip.frames, true.clip.frames, true.labels, bias) == 0
+    assert leakage(other.clip.frames, true.clip.frames, true.labels, bias) == pytest.approx(1, abs=0.1)
+    assert leakage(other.clip.frames, other.clip.frames, other.labels, bias) is None
