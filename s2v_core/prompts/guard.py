@@ -67,7 +67,7 @@ def check_rewrite(text: str, facts: Iterable[Fact], *, limits: tuple[int, int] =
 
     ``limits``: the fewest and the most words. What is wrong is told, in twelve reasons at most.
     """
-    facts = tuple(facts)
+    facts = tuple(fact for fact in facts if fact.told)
     text = text.translate(_PLAIN_SIGNS)
     count = len(text.split())
     if not count:

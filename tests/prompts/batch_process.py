@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from s2v_core.prompts.batch import load_manifest, run_batch
 
@@ -16,7 +17,7 @@ class Noting:
     def __init__(self, notes: Path) -> None:
         self.notes = notes
 
-    def write(self, messages: list[dict[str, str]]) -> str:
+    def write(self, messages: list[dict[str, str]], **_: Any) -> str:
         if len(messages) == 2:
             with self.notes.open("a", encoding="utf-8") as stream:
                 stream.write(re.findall(r"hall number (\d+)", messages[-1]["content"])[0] + "\n")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from s2v_core.errors import Interrupted, ModelFileError, SettingsError
-from s2v_core.prompts.caption import Florence, GivenCaption, caption_images, load_captioner
+from s2v_core.prompts.caption import MAX_NEW_TOKENS, Florence, GivenCaption, caption_images, load_captioner
 from s2v_core.prompts.facts import card_facts, name_facts
-from s2v_core.prompts.language import LANGUAGE_MODELS, download_language_model, find_language_model
+from s2v_core.prompts.language import LANGUAGE_MODELS, find_language_model
 from s2v_core.prompts.rewrite import RULES, LocalWriter, load_writer, rewrite_prompt
 from s2v_core.prompts.template import build_prompt
 from tests.prompts.adversarial import CARD, HONEST, NAME, rewrites_that_lie
@@ -66,7 +66,7 @@ def test_each_picture_is_described_once(florence: Florence):
     class Counting:
         identity = florence.identity
 
-        def describe(self, images: Any) -> list[str]:
+        def describe(self, images: Any, **_: Any) -> list[str]:
             counted.append(len(images))
             return florence.describe(images)
 
@@ -77,6 +77,18 @@ def test_each_picture_is_described_once(florence: Florence):
     assert caption_images(images, Counting()) == said and counted == [2, 1]
     with pytest.raises(Interrupted):
         caption_images([images[0] // 2], Counting(), should_stop=lambda: True)
+
+
+def test_a_caption_is_stopped_between_two_tokens_and_not_kept(florence: Florence, tmp_path: Path):
+    tokens: list[tuple[int, int]] = []
+    with pytest.raises(Interrupted, match="after 3 tokens"):
+        caption_images(
+            pictures(2), florence, on_token=lambda *step: tokens.append(step), should_stop=lambda: len(tokens) == 3
+        )
+    assert tokens == [(1, MAX_NEW_TOKENS), (2, MAX_NEW_TOKENS), (3, MAX_NEW_TOKENS)]
+    assert not (tmp_path / "cache" / "captions").exists()
+    # The same model goes on as if nothing had been.
+    assert caption_images(pictures(2), florence) == florence.describe(pictures(2))
 
 
 def test_a_given_text_is_a_captioner_and_is_not_kept(tmp_path: Path):
@@ -101,7 +113,7 @@ class Told:
         self.answers = list(answers)
         self.seen: list[list[dict[str, str]]] = []
 
-    def write(self, messages: list[dict[str, str]]) -> str:
+    def write(self, messages: list[dict[str, str]], **_: Any) -> str:
         self.seen.append(messages)
         return self.answers.pop(0)
 
@@ -137,7 +149,14 @@ def writer_of(folder: str) -> LocalWriter:
 def test_a_model_that_babbles_leaves_the_template(tmp_path: Path):
     from tests.prompts.tiny_models import write_qwen
 
-    made = rewrite_prompt(TEMPLATE, FACTS, load_writer(str(write_qwen(tmp_path / "qwen")), device="cpu"))
+    writer = load_writer(str(write_qwen(tmp_path / "qwen")), device="cpu")
+    tokens: list[int] = []
+    with pytest.raises(Interrupted, match="after 5 tokens"):
+        rewrite_prompt(
+            TEMPLATE, FACTS, writer, on_token=lambda made, most: tokens.append(made), should_stop=lambda: 5 in tokens
+        )
+    assert tokens == [1, 2, 3, 4, 5]
+    made = rewrite_prompt(TEMPLATE, FACTS, writer)
     assert made.how == "template" and made.prompt == TEMPLATE
     assert any(reason.startswith("rewrite: ") for reason in made.reasons)
     assert any(reason.startswith("second rewrite: ") for reason in made.reasons)
@@ -162,5 +181,3 @@ def test_models_that_are_not_there_or_are_others(tmp_path: Path, florence_folder
         load_writer(str(florence_folder), device="cpu")
     with pytest.raises(SettingsError, match="no precision"):
         load_captioner(str(florence_folder), device="cpu", dtype="int8")
-    with pytest.raises(SettingsError, match="no language model"):
-        download_language_model("gpt")
