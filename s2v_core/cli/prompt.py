@@ -10,6 +10,10 @@ import typer
 from ..errors import SettingsError
 from .console import Device, Dtype, Json, Out, command, progress, say
 
+Rewriter = Annotated[
+    str, typer.Option(help="An instruct model that rewrites: a folder, a .gguf file, or qwen2.5-0.5b.")
+]
+
 
 def prompt(
     clip: Annotated[str, typer.Argument(help="A clip, or only an AIST name; '-' for no facts.")],
@@ -37,7 +41,7 @@ def prompt(
     captioner: Annotated[
         str, typer.Option(help="Florence-2: a folder, or its name among the models.")
     ] = "florence-2-base",
-    rewriter: Annotated[str, typer.Option(help="An instruct model that rewrites: a folder, or qwen2.5-0.5b.")] = "",
+    rewriter: Rewriter = "",
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: Json = False,
@@ -161,7 +165,7 @@ def prompts(
             "folder, or florence-2-base."
         ),
     ] = "",
-    rewriter: Annotated[str, typer.Option(help="An instruct model that rewrites: a folder, or qwen2.5-0.5b.")] = "",
+    rewriter: Rewriter = "",
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: Json = False,

@@ -1,17 +1,19 @@
 """Loading language models out of local folders, and letting them write.
 
-A model is a folder as transformers writes it, with safetensors. No code out of such a folder is run, and nothing is
-fetched while one is loaded (``get_language`` does that, when it is asked to).
+A model is a folder as transformers writes it, with safetensors; one that rewrites may also be a single GGUF file. No
+code out of such a folder is run, and nothing is fetched while one is loaded (``get_language`` does that, when it is
+asked to).
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import Interrupted, ModelFileError, SettingsError
+from ..errors import Interrupted, MissingPackageError, ModelFileError, SettingsError
 from ..files import remembered_sha256, sha256_json
 from ..models import model_folders
 
@@ -36,18 +38,24 @@ LANGUAGE_MODELS = {
     )
 }
 
+GGUF = ".gguf"
+
 
 def find_language_model(name: str) -> Path:
-    """The folder of a model: a path, or one of ``LANGUAGE_MODELS`` in a model folder. Raises ``ModelFileError``."""
-    if (Path(name) / "config.json").is_file():
-        return Path(name)
+    """Where a model is: the path of its folder or GGUF file, or one of ``LANGUAGE_MODELS`` in a model folder.
+
+    Raises ``ModelFileError``.
+    """
+    path = Path(name)
+    if (path / "config.json").is_file() or (path.suffix == GGUF and path.is_file()):
+        return path
     tried = [folder / "language" / name for folder in model_folders()]
     for folder in tried:
         if name in LANGUAGE_MODELS and (folder / "config.json").is_file():
             return folder
     raise ModelFileError(
         f"There is no language model {name!r}.",
-        expected=f"a folder with config.json, or one of {', '.join(LANGUAGE_MODELS)}",
+        expected=f"a folder with config.json, a {GGUF} file, or one of {', '.join(LANGUAGE_MODELS)}",
         got=f"nothing in {name}" + (f" or {', '.join(map(str, tried))}" if name in LANGUAGE_MODELS else ""),
         remedy=f"Run: s2v models get {name}. Or get it from huggingface.co/{LANGUAGE_MODELS[name].repository} "
         f"into {tried[0]}."
@@ -56,22 +64,37 @@ def find_language_model(name: str) -> Path:
     )
 
 
-def model_identity(folder: Path) -> str:
+def model_identity(model: Path) -> str:
     """Hex sha256 over the files of a model, large ones remembered: what its answers depend on."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in (".json", ".txt", ".jinja", ".safetensors"))
+    kinds = (".json", ".txt", ".jinja", ".safetensors")
+    files = [model] if model.is_file() else sorted(file for file in model.iterdir() if file.suffix in kinds)
     return sha256_json([[file.name, remembered_sha256(file)] for file in files])
 
 
-def load_parts(folder: Path, load: Callable[[str, dict[str, Any]], Any]) -> Any:
-    """``load(folder, options)`` with the options that keep it local and safe; failures as ``ModelFileError``."""
+def load_parts(model: Path, load: Callable[[str, dict[str, Any]], Any]) -> Any:
+    """``load(folder, options)`` with the options that keep it local and safe.
+
+    Raises ``ModelFileError``, and ``MissingPackageError`` for a GGUF file that nothing here can read.
+    """
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    folder = model
+    if model.suffix == GGUF:
+        if importlib.util.find_spec("gguf") is None:
+            raise MissingPackageError(
+                f"{model.name} needs the package gguf to be read.",
+                expected="the package gguf",
+                got="it is not installed",
+                remedy="Run: pip install 'skeleton2video[language]'. Or take a model with safetensors.",
+            )
+        folder, options["gguf_file"] = model.parent, model.name
     try:
-        return load(str(folder), {"local_files_only": True, "trust_remote_code": False})
+        return load(str(folder), options)
     except Exception as error:  # transformers raises whatever its parsers stumble over
         raise ModelFileError(
-            f"The language model in {folder} cannot be loaded.",
-            expected="a folder as transformers writes it, with safetensors",
+            f"The language model in {model} cannot be loaded.",
+            expected="a folder as transformers writes it, with safetensors, or for a rewriter a GGUF file",
             got=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            remedy="Copy the whole folder of the model again.",
+            remedy="Copy the whole model again.",
         ) from error
 
 

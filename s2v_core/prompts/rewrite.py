@@ -87,21 +87,21 @@ class LocalWriter:
 
 
 def load_writer(model: str = "qwen2.5-0.5b", device: str = "auto", dtype: str = "auto") -> LocalWriter:
-    """An instruct model out of a local folder, or by its name. Raises ``ModelFileError``."""
-    folder = find_language_model(model)
+    """An instruct model out of a local folder or a GGUF file, or by its name. Raises ``ModelFileError``."""
+    path = find_language_model(model)
     device, kind = place(device, dtype)
 
-    def load(path: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    def load(folder: str, options: dict[str, Any]) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         if not tokenizer.chat_template:
             raise ValueError("its tokenizer has no chat template, so it is not an instruct model")
-        net: Any = AutoModelForCausalLM.from_pretrained(path, dtype=kind, use_safetensors=True, **options)
+        net: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=kind, use_safetensors=True, **options)
         return net.to(device).eval(), tokenizer
 
-    net, tokenizer = load_parts(folder, load)
-    return LocalWriter(net, tokenizer, model_identity(folder))
+    net, tokenizer = load_parts(path, load)
+    return LocalWriter(net, tokenizer, model_identity(path))
 
 
 def rewrite_prompt(
