@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -26,6 +28,24 @@ def test_there_are_at_least_two_hundred_lies_of_many_kinds():
 def test_no_lie_gets_through():
     through = [(kind, text) for kind, text in LIES if check_rewrite(text, FACTS).passed]
     assert not through
+
+
+def test_of_a_real_model_s_answers_only_the_honest_one_gets_through():
+    """Answers of SmolLM2-135M-Instruct, some greedy and most by chance, each judged by a reader: usable or not."""
+    answers = [json.loads(line) for line in (Path(__file__).parent / "smollm2_answers.jsonl").open(encoding="utf-8")]
+    assert len(answers) == 44 and sum(answer["usable"] for answer in answers) == 1
+    beginnings = 0
+    for answer in answers:
+        facts = (*name_facts(ClipName.parse(answer["clip"])), *card_facts(SubjectCard(**answer["card"])))
+        assert check_rewrite(answer["text"], facts).passed == answer["usable"], answer["text"]
+        # Many are too long, which alone would stop them: so their beginnings up to a full stop are judged too.
+        words = [] if answer["usable"] else answer["text"].split()
+        for count in range(40, min(len(words), 120) + 1):
+            if words[count - 1].endswith("."):
+                beginning = " ".join(words[:count])
+                assert not check_rewrite(beginning, facts).passed, beginning
+                beginnings += 1
+    assert beginnings >= 100
 
 
 @pytest.mark.parametrize("text", HONEST_REWRITES)
