@@ -197,6 +197,8 @@ def _foreign(sentences: list[list[str]], sources: list[tuple[Phrase, Fact]]) -> 
             if unknown:
                 found.append(f"No source names {' '.join(unknown)!r}.")
                 continue
+            if len(set(phrase)) < len(phrase):
+                found.append(f"It says a word twice in {' '.join(phrase)!r}.")
             if " ".join(phrase) in PLAIN_PHRASES:
                 continue
             special = [word for word in phrase if word not in PLAIN or word in described]

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s2v_core.aist.names import CAMERAS, GENRE_DANCERS, GENRES, ClipName
@@ -54,6 +54,7 @@ def test_what_is_honest_gets_through(text: str):
 
 
 @given(st.sampled_from(HONEST_REWRITES), st.integers(0, 200), st.sampled_from([*OBJECTS, *sorted(COLORS - {"red"})]))
+@example(HONEST, HONEST.split().index("light"), "beige")
 def test_no_word_can_be_slipped_in(text: str, place: int, word: str):
     words = text.split()
     words.insert(place % len(words), word)
@@ -86,6 +87,34 @@ def test_every_name_s_prompt_is_clean(
     name = ClipName(genre, situation, camera, GENRE_DANCERS[genre][:1], f"m{genre[1:]}{piece}", "ch01")
     prompt = build_prompt(name, card=card, variant=variant)
     assert check_rewrite(prompt.text, (*name_facts(name), *card_facts(card))) == Verdict()
+
+
+SOME_NAMES = (
+    "gBR_sBM_c01_d04_mBR0_ch01",
+    "gHO_sFM_c10_d20_mHO3_ch21",
+    "gWA_sGR_c04_d25_d26_d27_mWA5_ch01",
+    "sCY_c10_v3",
+)
+OTHERS = {
+    fact.kind: sorted(
+        {one.text for name in SOME_NAMES for one in name_facts(ClipName.parse(name)) if one.kind == fact.kind}
+        | {getattr(card, fact.kind, "") for card in (CARD, *CARDS)} - {""}
+    )
+    for fact in FACTS
+}
+
+
+@given(st.sampled_from(SOME_NAMES), st.sampled_from(CARDS), st.sampled_from(sorted(VARIANTS)), st.data())
+def test_no_fact_of_any_clip_can_be_left_out_or_become_another(
+    given_name: str, card: SubjectCard, variant: str, data: st.DataObject
+):
+    name = ClipName.parse(given_name)
+    facts = (*name_facts(name), *card_facts(card))
+    text = build_prompt(name, card=card, variant=variant).text
+    fact = data.draw(st.sampled_from([fact for fact in facts if fact.required]))
+    for other in ("", *OTHERS.get(fact.kind, ())):
+        changed = " ".join(text.replace(fact.text, other).split())
+        assert changed == text or not check_rewrite(changed, facts).passed, changed
 
 
 @given(st.text())
