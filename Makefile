@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 WHEELS := .cache/wheels
+# Processes of the tests; each takes one core.
+WORKERS ?= 2
 # A ComfyUI to run the host tests in, when there is one.
 COMFY_ROOT ?= $(HOME)/comfy/ComfyUI
 HOST := $(if $(wildcard $(COMFY_ROOT)/requirements.txt),$(VENV)/.host)
@@ -54,7 +56,7 @@ demo: $(VENV)/.installed $(S2V_CACHE)/.blazepose-7
 	$(BIN)/s2v demo --out demo
 
 test: $(VENV)/.installed $(VENV)/.peers $(HOST) $(WHEELS)/.mediapipe lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 # The guard on what a real small language model writes: 98 MB more, and some minutes.
 test-language: $(VENV)/.installed

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has a core of its own. Said before any library asks how many threads it may have.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import importlib.util
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +28,13 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 MEDIA_PACKAGE = "comfyui_workflow_templates_media_assets_01"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For ``--dist loadgroup``: what shares a file runs in one worker, and so does all that needs the running host."""
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests")
+        item.add_marker(pytest.mark.xdist_group("host" if place.parts[0] == "host" else place.as_posix()))
 
 
 def real_clip_path(name: str) -> Path:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import socket
+import subprocess
+import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from s2v_core.errors import Interrupted, ModelFileError, SettingsError
+from s2v_core.errors import Interrupted, MissingPackageError, ModelFileError, SettingsError
 from s2v_core.prompts.caption import MAX_NEW_TOKENS, Florence, GivenCaption, caption_images, load_captioner
+from s2v_core.prompts.caption_text import clean_caption
 from s2v_core.prompts.facts import card_facts, name_facts
 from s2v_core.prompts.language import LANGUAGE_MODELS, find_language_model
 from s2v_core.prompts.rewrite import RULES, LocalWriter, load_writer, rewrite_prompt
 from s2v_core.prompts.template import build_prompt
 from tests.prompts.adversarial import CARD, HONEST, NAME, rewrites_that_lie
 
+ROOT = Path(__file__).parents[2]
 FACTS = (*name_facts(NAME), *card_facts(CARD))
 TEMPLATE = build_prompt(NAME, card=CARD)
 LIE = HONEST.replace("black crew-neck", "red crew-neck")
@@ -166,6 +172,41 @@ def test_the_template_stands_in_for_every_lie():
     for _, text in rewrites_that_lie():
         made = rewrite_prompt(TEMPLATE, FACTS, Told(text, text))
         assert (made.how, made.prompt) == ("template", TEMPLATE) and made.reasons
+
+
+def test_a_manifest_from_the_command_line_with_captions(tmp_path: Path, florence_folder: Path, florence: Florence):
+    """One row's image and another one's first frame are described by Florence-2 out of a folder."""
+    from PIL import Image
+
+    from s2v_core.video.clip import Clip
+    from s2v_core.video.write import write_clip
+
+    picture = pictures(1)[0]
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    write_clip(Clip(np.stack([picture, 255 - picture]), Fraction(2)), tmp_path / "gKR_sBM_c01_d28_mKR5_ch02.mkv")
+    rows = [{"clip": "gBR_sBM_c01_d04_mBR0_ch01", "image": "a.png"}, {"clip": "gKR_sBM_c01_d28_mKR5_ch02.mkv"}]
+    manifest, out = tmp_path / "m.jsonl", tmp_path / "out.jsonl"
+    manifest.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    command = [sys.executable, "-m", "s2v_core.cli", "prompts", str(manifest), "--out", str(out), "--json"]
+    command += ["--captioner", str(florence_folder), "--device", "cpu"]
+    for made, kept in ((2, 0), (0, 2)):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=300)
+        assert (json.loads(done.stdout)["made"], json.loads(done.stdout)["kept"]) == (made, kept)
+    entries = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    said = [clean_caption(text) for text in florence.describe([picture])]
+    assert (entries[0]["caption"], tuple(entries[0]["dropped"])) == (said[0].text, said[0].dropped)
+    assert entries[1]["caption"] or entries[1]["dropped"]
+
+
+def test_a_gguf_file_that_cannot_be_read(tmp_path: Path):
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF" + bytes(100))
+    needs = importlib.util.find_spec("gguf") is None
+    with pytest.raises(MissingPackageError if needs else ModelFileError) as caught:
+        load_writer(str(file), device="cpu")
+    assert ("skeleton2video[language]" in caught.value.remedy) == needs and "model.gguf" in caught.value.problem
+    with pytest.raises(ModelFileError, match="no language model"):
+        load_writer(str(tmp_path / "other.gguf"))
 
 
 def test_models_that_are_not_there_or_are_others(tmp_path: Path, florence_folder: Path):
