@@ -56,7 +56,7 @@ demo: $(VENV)/.installed $(S2V_CACHE)/.blazepose-7
 	$(BIN)/s2v demo --out demo
 
 test: $(VENV)/.installed $(VENV)/.peers $(HOST) $(WHEELS)/.mediapipe lint
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 # The guard on what a real small language model writes: 98 MB more, and some minutes.
 test-language: $(VENV)/.installed

@@ -27,14 +27,23 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# Groups of tests that start many processes or a host.
+LONGEST = ("host", "test_cli.py")
 MEDIA_PACKAGE = "comfyui_workflow_templates_media_assets_01"
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For ``--dist loadgroup``: what shares a file runs in one worker, and so does all that needs the running host."""
+    """For ``--dist loadgroup``: what shares a file runs in one worker, and so does all that needs the running host.
+
+    The longest groups begin first: at the end, when only one worker has work left, it should be little.
+    """
+    groups = {}
     for item in items:
         place = item.path.relative_to(ROOT / "tests")
-        item.add_marker(pytest.mark.xdist_group("host" if place.parts[0] == "host" else place.as_posix()))
+        groups[item] = "host" if place.parts[0] == "host" else place.as_posix()
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
 
 
 def real_clip_path(name: str) -> Path:
