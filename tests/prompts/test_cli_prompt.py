@@ -23,20 +23,29 @@ def s2v(*given: str | Path, command: str = "prompt", cwd: Path = ROOT) -> subpro
     )
 
 
+def timed(*given: str | Path) -> tuple[subprocess.CompletedProcess[bytes], float]:
+    """The command, and the seconds that it kept a processor busy: what else the machine does must not matter."""
+    before = os.times()
+    done = s2v(*given)
+    after = os.times()
+    return done, after.children_user - before.children_user + after.children_system - before.children_system
+
+
 def test_all_variants_with_sources_twice_the_same_bytes(tmp_path: Path):
     card = tmp_path / "card.yaml"
     card.write_text("who: a woman\nhair: short red hair\nlight: neon light\n", encoding="utf-8")
     given = (NAME, "--subject", card, "--variants", "--json")
-    first, second = s2v(*given), s2v(*given)
+    (first, quick), (second, quicker) = timed(*given), timed(*given)
     assert first.returncode == 0, first.stderr
     assert first.stdout == second.stdout
+    assert min(quick, quicker) < 1
     said = json.loads(first.stdout)
     assert [one["variant"] for one in said["variants"]] == list(VARIANTS)
     for one in said["variants"]:
         assert " ".join(sentence for sentence, _ in one["origins"]) == one["text"]
         assert one["warning"] == "" and one["words"] == len(one["text"].split())
     assert {"fact": "short red hair", "kind": "hair", "origin": "user", "told": True} in said["sources"]
-    assert {"fact": "one dancer", "kind": "dancers", "origin": "file name", "told": False} not in said["sources"]
+    assert {"fact": "several dancers", "kind": "dancers", "origin": "file name", "told": False} in said["sources"]
     assert s2v(NAME, "--subject-card", card, "--variants", "--json").stdout == first.stdout
     assert {fact["origin"] for fact in said["sources"]} == {"user", "file name", "genre"}
     shown = s2v(*given[:-1]).stdout.decode()
