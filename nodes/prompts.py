@@ -125,14 +125,18 @@ class CaptionFrame(io.ComfyNode):
     @classmethod
     def execute(cls, image: Any, frame: int, model: str, dtype: str) -> io.NodeOutput:
         """Describe the frame."""
-        from ..s2v_core.prompts.caption import caption_images, load_captioner
+        from ..s2v_core.prompts.caption import MAX_NEW_TOKENS, caption_images, load_captioner
 
         host.check_choice("captioner", model, CAPTIONERS)
         if frame >= len(image):
             raise SettingsError(f"There is no frame {frame}.", expected=f"0 to {len(image) - 1}", got=str(frame))
         host.add_model_folders()
         picture = host.one_picture(image[frame : frame + 1], "image")
-        caption = clean_caption(caption_images([picture], load_captioner(model, dtype=dtype))[0])
+        with host.interruptible() as should_stop:
+            captioner = load_captioner(model, dtype=dtype)
+            progress = host.Progress(MAX_NEW_TOKENS)
+            (said,) = caption_images([picture], captioner, on_token=progress, should_stop=should_stop)
+        caption = clean_caption(said)
         return io.NodeOutput(caption.text, "\n".join(caption.dropped))
 
 
@@ -228,7 +232,7 @@ class BuildDancePrompt(io.ComfyNode):
         lines: list[str] = []
         host.check_choice("rewriter", rewriter, REWRITERS)
         if rewriter != NO_REWRITE:
-            from ..s2v_core.prompts.rewrite import load_writer, rewrite_prompt
+            from ..s2v_core.prompts.rewrite import MAX_NEW_TOKENS, load_writer, rewrite_prompt
 
             host.add_model_folders()
             own = {"subject": "" if subject == DEFAULT_SUBJECT else subject, "setting": setting}
@@ -239,7 +243,11 @@ class BuildDancePrompt(io.ComfyNode):
                 own["setting"] = ""
             own["style"] = "" if style == DEFAULT_STYLE else style
             facts = (*name_facts(clip_name), *(card_facts(card) if card else ()), *text_facts(**own))
-            made = rewrite_prompt(prompt, (*facts, *caption_facts(said, card)), load_writer(rewriter))
+            facts += caption_facts(said, card)
+            with host.interruptible() as should_stop:
+                writer = load_writer(rewriter)
+                progress = host.Progress(MAX_NEW_TOKENS)
+                made = rewrite_prompt(prompt, facts, writer, on_token=progress, should_stop=should_stop)
             prompt = made.prompt
             lines = [f"how: {made.how}", *made.reasons]
         return io.NodeOutput(prompt, prompt.text, prompt.negative, "\n".join([*_report(prompt), *lines]))

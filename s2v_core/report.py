@@ -80,6 +80,10 @@ class Show:
         """Rows of a manifest that are finished."""
         self._set("rows", done, total)
 
+    def tokens(self, done: int, total: int) -> None:
+        """Tokens of a caption or a rewrite, of those that it may have."""
+        self._set("tokens", done, total)
+
     def bytes(self, file: str, done: int, total: int) -> None:
         """Bytes of a download, shown as MB."""
         self._set(f"{file} (MB)", done // 1_000_000, max(1, total // 1_000_000))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has a core of its own. Said before any library asks how many threads it may have.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import importlib.util
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from s2v_core.get_blazepose import install_blazepose
 from s2v_core.pose.blazepose import extract_blazepose
@@ -17,7 +23,27 @@ from s2v_core.pose.track import PoseTrack
 from s2v_core.video.clip import Clip
 
 ROOT = Path(__file__).resolve().parents[1]
+# A busy machine must not decide whether a test passes.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+# Groups of tests that start many processes or a host.
+LONGEST = ("host", "test_cli.py")
 MEDIA_PACKAGE = "comfyui_workflow_templates_media_assets_01"
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For ``--dist loadgroup``: what shares a file runs in one worker, and so does all that needs the running host.
+
+    The longest groups begin first: at the end, when only one worker has work left, it should be little.
+    """
+    groups = {}
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests")
+        groups[item] = "host" if place.parts[0] == "host" else place.as_posix()
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
 
 
 def real_clip_path(name: str) -> Path:

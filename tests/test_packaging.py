@@ -145,12 +145,13 @@ def test_the_version_stands_in_one_place_or_twice_the_same():
 MEASURE = """
 import importlib.util, json, sys, time
 before = set(sys.modules)
-start = time.perf_counter()
+start = time.process_time()
 {code}
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 print(json.dumps([seconds, sorted({{name.split(".")[0] for name in set(sys.modules) - before}})]))
 """
 
+LONGEST_IMPORT = 0.5  # seconds
 # As the host loads a custom node: by file, under a name made of the folder's path.
 AS_THE_HOST = f"""
 spec = importlib.util.spec_from_file_location(
@@ -165,9 +166,12 @@ assert "s2v_core" not in sys.modules
 
 
 def measure(code: str, folder: Path, tries: int = 3) -> tuple[float, set[str]]:
-    """The best time and the packages that came with it, each time in a fresh interpreter."""
-    runs = []
-    for _ in range(tries):
+    """The least CPU time and the packages that came with it, each time in a fresh interpreter.
+
+    Only a time that is too long is measured again.
+    """
+    runs: list[tuple[float, list[str]]] = []
+    while len(runs) < tries and (not runs or runs[-1][0] >= LONGEST_IMPORT):
         done = subprocess.run(
             [sys.executable, "-c", MEASURE.format(code=code)], cwd=folder, capture_output=True, text=True, timeout=60
         )
@@ -180,14 +184,14 @@ def measure(code: str, folder: Path, tries: int = 3) -> tuple[float, set[str]]:
 def test_importing_is_quick_and_light(code: str, tmp_path: Path):
     seconds, packages = measure(code, tmp_path if code == AS_THE_HOST else ROOT)
     assert not packages & HEAVY_FILES
-    assert seconds < 0.5
+    assert seconds < LONGEST_IMPORT
 
 
 @pytest.mark.parametrize("module", ["aist.names", "prompts.template", "wan.settings", "files", "errors", "cli"])
 def test_the_light_files_stay_light(module: str):
     seconds, packages = measure(f"import s2v_core.{module}", ROOT, tries=3)
     assert not packages & HEAVY_FILES
-    assert seconds < 0.5
+    assert seconds < LONGEST_IMPORT
 
 
 @pytest.mark.parametrize(

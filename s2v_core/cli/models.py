@@ -98,7 +98,8 @@ def get(
 
 
 def _get_language_model(name: str, to: Path | None, yes: bool) -> Path:
-    from ..prompts.language import LANGUAGE_MODELS, download_language_model
+    from ..prompts.get_language import download_language_model
+    from ..prompts.language import LANGUAGE_MODELS
 
     if name not in LANGUAGE_MODELS:
         known = ("blazepose", "dwpose", *LANGUAGE_MODELS)
@@ -111,4 +112,5 @@ def _get_language_model(name: str, to: Path | None, yes: bool) -> Path:
             expected="your consent: answer y, or give --yes",
             remedy="Or copy the repository's files into a folder, and name that folder.",
         )
-    return download_language_model(name, to)
+    with progress() as show:
+        return download_language_model(name, to, on_progress=show.bytes)

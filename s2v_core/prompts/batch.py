@@ -4,9 +4,10 @@ The manifest has one JSON object a line::
 
     {"clip": "gBR_sBM_c01_d04_mBR0_ch01.mp4", "caption": "A man stands in a hall.", "card": {"hair": "red hair"}}
 
-``clip`` is a file or an AIST name; ``caption`` and ``card`` may be left out. A line of the output is written and
-flushed to the disk in one piece once its row is finished. A process that is killed leaves at most a torn last line,
-which the next run removes: only the row that was in work is made again.
+``clip`` is a file or an AIST name; ``caption``, ``card`` and ``image`` (a picture that a captioner describes) may be
+left out; paths are relative to the manifest. A line of the output is written and flushed to the disk in one piece once
+its row is finished. A process that is killed leaves at most a torn last line, which the next run removes: only the row
+that was in work is made again, and only the captions of the batch that was in work.
 """
 
 from __future__ import annotations
@@ -15,48 +16,80 @@ import dataclasses
 import difflib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..aist.names import find_name
 from ..errors import Interrupted, SettingsError
-from ..files import canonical_json, sha256_json
+from ..files import canonical_json, remembered_sha256, sha256_json
 from .caption_text import caption_facts, clean_caption
 from .facts import SubjectCard, card_facts, card_fields, make_card, name_facts
+from .length import prompt_length
 from .prompt import Prompt
 from .rewrite import Rewritten, Writer, rewrite_prompt
 from .template import VARIANTS, build_prompt
 
-_ROW_KEYS = ("clip", "caption", "card")
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .caption import Captioner
+
+_ROW_KEYS = ("clip", "caption", "card", "image")
+_CAPTIONS = 4  # pictures that are described at once
 
 
 @dataclass(frozen=True)
 class Row:
-    """One clip of a manifest. ``card`` is the row's own, or that of the whole batch."""
+    """One clip of a manifest. ``card`` is the row's own, or that of the whole batch.
+
+    ``picture``: what a captioner describes where there is no ``caption``: the row's image, or the clip's file.
+    """
 
     clip: str
     caption: str
     card: SubjectCard
+    picture: Path | None = None
 
-    def key(self, variants: tuple[str, ...], writer: str) -> str:
+    def key(self, variants: tuple[str, ...], writer: str, captioner: str = "") -> str:
         """Hex sha256 of everything that decides this row's prompts; ``VARIANTS`` changes with the version."""
         recipe = [[name, dataclasses.astuple(VARIANTS[name])] for name in variants]
-        return sha256_json([self.clip, self.caption, dataclasses.astuple(self.card), recipe, writer])
+        said = self.caption or ([remembered_sha256(self.picture), captioner] if captioner and self.picture else "")
+        return sha256_json([self.clip, said, dataclasses.astuple(self.card), recipe, writer])
+
+
+@dataclass(frozen=True)
+class Describer:
+    """Who describes the pictures of rows without a caption: ``captioner``, and what reads a file as uint8 [H, W, 3]."""
+
+    captioner: Captioner
+    read: Callable[[Path], np.ndarray]
+
+    def captions(self, rows: Sequence[Row], should_stop: Callable[[], bool] | None) -> list[str]:
+        """One a row."""
+        from .caption import caption_images
+
+        images = [self.read(row.picture) for row in rows if row.picture]
+        return caption_images(images, self.captioner, batch=_CAPTIONS, should_stop=should_stop)
 
 
 @dataclass(frozen=True)
 class BatchReport:
-    """How many rows were made now, and how many were there already (the same row twice counts as there)."""
+    """How many rows were made now, and how many were there already (the same row twice counts as there).
+
+    ``too_long``: the rows made now that have a prompt beyond what umT5 reads.
+    """
 
     made: int
     kept: int
+    too_long: tuple[str, ...] = ()
 
 
 def load_manifest(path: str | os.PathLike[str], card: SubjectCard | None = None) -> list[Row]:
     """The rows of a manifest; ``card`` fills what a row's own leaves open. Raises ``SettingsError`` with the line."""
     rows = []
+    folder = Path(path).parent
     for number, line in enumerate(_lines(Path(path)), 1):
         if not line.strip():
             continue
@@ -68,14 +101,25 @@ def load_manifest(path: str | os.PathLike[str], card: SubjectCard | None = None)
         if not isinstance(values, dict) or set(values) - set(_ROW_KEYS) or not isinstance(values.get("clip"), str):
             raise SettingsError(
                 f"{where} is not a row of a manifest.",
-                expected="an object with clip, and caption and card where there are any",
+                expected="an object with clip, and caption, card and image where there are any",
                 got=line.strip()[:80],
             )
-        if not isinstance(values.get("caption", ""), str):
-            raise SettingsError(f"{where}: the caption must be text.", expected="text", got=repr(values["caption"]))
+        for key in ("caption", "image"):
+            if not isinstance(values.get(key, ""), str):
+                raise SettingsError(f"{where}: the {key} must be text.", expected="text", got=repr(values[key]))
         own = make_card(values.get("card") or {}, where)
         both = {field: getattr(own, field) or getattr(card or own, field) for field in card_fields()}
-        rows.append(Row(values["clip"], values.get("caption", ""), SubjectCard(**both)))
+        picture = folder / (values.get("image") or values["clip"])
+        if values.get("image") and not picture.is_file():
+            raise SettingsError(f"{where}: there is no picture {values['image']}.", expected="a file", got=str(picture))
+        rows.append(
+            Row(
+                values["clip"],
+                values.get("caption", ""),
+                SubjectCard(**both),
+                picture if picture.is_file() else None,
+            )
+        )
     return rows
 
 
@@ -86,25 +130,46 @@ def run_batch(
     variants: tuple[str, ...] = tuple(VARIANTS),
     writer: Writer | None = None,
     writer_identity: str = "",
+    describer: Describer | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> BatchReport:
     """Make the prompts of all rows that ``out`` does not hold yet, and append them there.
 
     ``writer`` rewrites each prompt (``rewrite.load_writer``); ``writer_identity`` names it, so that another one makes
-    everything anew. ``on_progress(rows done, rows in all)``. Raises ``Interrupted``; what was finished is kept.
+    everything anew. ``describer`` writes the captions of the rows that have none, each of which needs a picture then.
+    ``on_progress(rows done, rows in all)``. Raises ``Interrupted``; what was finished is kept.
     """
     from filelock import FileLock, Timeout
 
+    if describer is not None:
+        _check_pictures(rows, describer)
     target = Path(out)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(f"{target}.lock", timeout=0):
-            return _run(rows, target, variants, writer, writer_identity, on_progress, should_stop)
+            return _run(rows, target, variants, writer, writer_identity, describer, on_progress, should_stop)
     except Timeout as error:
         raise SettingsError(
             f"Another run writes {target}.", expected="one run at a time", remedy="Wait for it, or write elsewhere."
         ) from error
+
+
+def _check_pictures(rows: Sequence[Row], describer: Describer) -> None:
+    if not describer.captioner.identity:
+        raise SettingsError(
+            "The captions of this captioner are not kept, so a batch could not go on with them.",
+            expected="a captioner with an identity",
+            remedy="Write such captions into the manifest.",
+        )
+    bare = [row.clip for row in rows if not row.caption and row.picture is None]
+    if bare:
+        raise SettingsError(
+            f"{len(bare)} of {len(rows)} rows have neither a caption nor a picture that could be described.",
+            expected="a caption, an image, or a clip that is a file, in each row",
+            got=", ".join(bare[:3]),
+            remedy="Paths are relative to the manifest. Without a captioner such rows need none of these.",
+        )
 
 
 def _run(
@@ -113,37 +178,57 @@ def _run(
     variants: tuple[str, ...],
     writer: Writer | None,
     identity: str,
+    describer: Describer | None,
     on_progress: Callable[[int, int], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> BatchReport:
     done = {entry["key"] for entry in _mend(target)}
+    keys = [row.key(variants, identity, describer.captioner.identity if describer else "") for row in rows]
+    captions = {key: row.caption for key, row in zip(keys, rows, strict=True) if row.caption or describer is None}
     made = 0
+    too_long = []
     with target.open("ab") as stream:
-        for number, row in enumerate(rows):
-            key = row.key(variants, identity)
+        for number, (row, key) in enumerate(zip(rows, keys, strict=True)):
             if key not in done:
                 if should_stop and should_stop():
                     raise Interrupted(f"Stopped after {number} of {len(rows)} rows; what was finished is kept.")
-                stream.write(f"{canonical_json({'key': key, **_made(row, variants, writer)})}\n".encode())
+                if describer and key not in captions:
+                    todo = {one: rows[at] for at, one in enumerate(keys) if at >= number}
+                    todo = {one: there for one, there in todo.items() if one not in done and one not in captions}
+                    some = dict(list(todo.items())[:_CAPTIONS])
+                    captions |= dict(zip(some, describer.captions([*some.values()], should_stop), strict=True))
+                entry = _made(row, captions[key], variants, writer, should_stop)
+                stream.write(f"{canonical_json({'key': key, **entry})}\n".encode())
                 stream.flush()
                 os.fsync(stream.fileno())
                 done.add(key)
                 made += 1
+                too_long += [row.clip] if any(prompt["warning"] for prompt in entry["prompts"]) else []
             if on_progress:
                 on_progress(number + 1, len(rows))
-    return BatchReport(made, len(rows) - made)
+    return BatchReport(made, len(rows) - made, tuple(too_long))
 
 
-def _made(row: Row, variants: tuple[str, ...], writer: Writer | None) -> dict[str, Any]:
+def _made(
+    row: Row,
+    caption_text: str,
+    variants: tuple[str, ...],
+    writer: Writer | None,
+    should_stop: Callable[[], bool] | None,
+) -> dict[str, Any]:
     name = find_name(row.clip)
-    caption = clean_caption(row.caption)
+    caption = clean_caption(caption_text)
     facts = (*name_facts(name), *card_facts(row.card), *caption_facts(caption, row.card))
     prompts = []
     for variant in variants:
         prompt = build_prompt(name, variant=variant, card=row.card, caption=caption.text)
-        made = rewrite_prompt(prompt, facts, writer) if writer else Rewritten(prompt, "template")
-        prompts.append({**dataclasses.asdict(made.prompt), "how": made.how, "reasons": list(made.reasons)})
-    return {"clip": row.clip, "dropped": list(caption.dropped), "prompts": prompts}
+        made = Rewritten(prompt, "template")
+        if writer:
+            made = rewrite_prompt(prompt, facts, writer, should_stop=should_stop)
+        length = prompt_length(made.prompt.text)
+        about = {"how": made.how, "reasons": list(made.reasons), "tokens": length.tokens, "warning": length.warning}
+        prompts.append({**dataclasses.asdict(made.prompt), **about})
+    return {"clip": row.clip, "caption": caption.text, "dropped": list(caption.dropped), "prompts": prompts}
 
 
 def load_prompts(path: str | os.PathLike[str]) -> dict[tuple[str, str], Prompt]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Interrupted, ModelFileError, SettingsError
 from ..files import cache_dir, sha256_json, write_text_atomic
-from .language import find_language_model, load_parts, model_identity, place
+from .language import find_language_model, generate, load_parts, model_identity, place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,13 +23,23 @@ BEAMS = 3
 
 
 class Captioner(Protocol):
-    """Whatever describes pictures. ``identity``: what its captions depend on besides the picture; "" is not kept."""
+    """Whatever describes pictures. ``identity``: what its captions depend on besides the picture; "" is not kept.
+
+    One that takes long calls ``on_token(tokens so far, tokens at most)`` and asks ``should_stop`` on its way, and
+    raises ``Interrupted`` when that says so.
+    """
 
     @property
     def identity(self) -> str:
         """Names the captioner, with its weights and settings."""
 
-    def describe(self, images: Sequence[np.ndarray]) -> list[str]:
+    def describe(
+        self,
+        images: Sequence[np.ndarray],
+        *,
+        on_token: Callable[[int, int], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[str]:
         """One caption for each uint8 [H, W, 3] RGB picture."""
 
 
@@ -40,7 +50,13 @@ class GivenCaption:
     text: str
     identity: str = ""
 
-    def describe(self, images: Sequence[np.ndarray]) -> list[str]:
+    def describe(
+        self,
+        images: Sequence[np.ndarray],
+        *,
+        on_token: Callable[[int, int], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[str]:
         """The text, once a picture."""
         return [self.text] * len(images)
 
@@ -53,16 +69,20 @@ class Florence:
     processor: Any
     identity: str
 
-    def describe(self, images: Sequence[np.ndarray]) -> list[str]:
+    def describe(
+        self,
+        images: Sequence[np.ndarray],
+        *,
+        on_token: Callable[[int, int], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[str]:
         """All pictures in one batch."""
-        import torch
         from PIL import Image
 
         pictures = [Image.fromarray(image) for image in images]
         batch = self.processor(text=[TASK] * len(pictures), images=pictures, return_tensors="pt", padding=True)
         batch = batch.to(self.model.device, self.model.dtype)
-        with torch.inference_mode():
-            made = self.model.generate(**batch, max_new_tokens=MAX_NEW_TOKENS, num_beams=BEAMS, do_sample=False)
+        made = generate(self.model, batch, MAX_NEW_TOKENS, on_token=on_token, should_stop=should_stop, num_beams=BEAMS)
         texts = self.processor.batch_decode(made, skip_special_tokens=False)
         return [
             str(self.processor.post_process_generation(text=text, task=TASK, image_size=picture.size)[TASK]).strip()
@@ -99,11 +119,13 @@ def caption_images(
     *,
     batch: int = 4,
     on_progress: Callable[[int, int], None] | None = None,
+    on_token: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> list[str]:
     """A caption for each uint8 [H, W, 3] RGB picture, ``batch`` at a time; those that are remembered are not made anew.
 
-    ``on_progress(pictures done, pictures in all)``. Raises ``Interrupted``; what was finished is remembered.
+    ``on_progress(pictures done, pictures in all)``; ``on_token(tokens so far, tokens at most)`` within a batch. Raises
+    ``Interrupted``, also within a batch; what was finished is remembered.
     """
     if batch < 1:
         raise SettingsError("The batch is too small.", expected="1 or more", got=str(batch))
@@ -123,7 +145,7 @@ def caption_images(
         if should_stop and should_stop():
             raise Interrupted(f"Stopped after {start} of {len(todo)} captions; they are kept.")
         numbers = todo[start : start + batch]
-        texts = captioner.describe([images[number] for number in numbers])
+        texts = captioner.describe([images[number] for number in numbers], on_token=on_token, should_stop=should_stop)
         for number, text in zip(numbers, texts, strict=True):
             said[keys[number]] = text
             if file := files[number]:

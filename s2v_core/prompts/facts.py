@@ -63,14 +63,16 @@ CHOREOGRAPHIES = {
 class Fact:
     """One thing that is known. ``text`` is the phrase that says it.
 
-    ``kind``: "genre", "moves", "choreography", "tempo", "beats", "camera", "direction", "caption", "subject", or a
-    field of ``SubjectCard``. ``origin``: FILE, USER, CAPTION or GENRE. ``required``: whether a rewrite must keep it.
+    ``kind``: "genre", "situation", "dancers", "moves", "choreography", "tempo", "beats", "camera", "direction",
+    "caption", "subject", or a field of ``SubjectCard``. ``origin``: FILE, USER, CAPTION or GENRE. ``required``: whether
+    a rewrite must keep it. ``told``: whether a prompt may say it; what is not told is only shown to the user.
     """
 
     kind: str
     text: str
     origin: str
     required: bool = True
+    told: bool = True
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,17 @@ def name_facts(name: ClipName | None) -> tuple[Fact, ...]:
     if name.camera == FRONT_CAMERA:
         facts.append(Fact("direction", "from the front", FILE))
     facts += [Fact("moves", move, GENRE, required=False) for move in MOVES.get(name.genre, ())]
+    # The picture shows the one person of the reference image, whoever danced (see ``template``).
+    shown = {"situation": name.situation_name, "dancers": dancers_text(name)}
+    facts += [Fact(kind, text, FILE, required=False, told=False) for kind, text in shown.items() if text]
     return tuple(facts)
+
+
+def dancers_text(name: ClipName) -> str:
+    """How many dance in the clip, as a phrase; "" where the name does not say it."""
+    if len(name.dancers) > 1:
+        return f"{len(name.dancers)} dancers"
+    return "several dancers" if name.is_group else "one dancer" if name.dancers else ""
 
 
 def card_facts(card: SubjectCard) -> tuple[Fact, ...]:

@@ -7,9 +7,9 @@ No model and no grammar: a rewrite is cut into noun phrases at the words that en
   neither a color nor a garment can change or be swapped ("black jeans" where the jeans are dark);
 - any other word must be one of ``words``: what no source names is not said. That also turns away other languages.
 
-What it turns away wrongly ("his hair is black and wavy") costs nothing but the rewrite: the template stands in. What it
-cannot see are most relations between two true phrases ("the glasses are dressed in jeans"), and plain praise that does
-not fit ("the dance is energetic").
+What it turns away wrongly ("his hair is black and wavy") costs nothing but the rewrite: the template stands in. Of the
+relations between true words it sees the plainest (``relations``: nobody wears a camera); what it cannot see are the
+others ("the mirror is on the floor"), and plain praise that does not fit ("the dance is energetic").
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .facts import FILE, Fact
+from .facts import CAPTION, FILE, USER, Fact
+from .relations import Known, wrong_relations
 from .words import (
     BREAKS,
     CAMERA_MOVES,
@@ -67,7 +68,7 @@ def check_rewrite(text: str, facts: Iterable[Fact], *, limits: tuple[int, int] =
 
     ``limits``: the fewest and the most words. What is wrong is told, in twelve reasons at most.
     """
-    facts = tuple(facts)
+    facts = tuple(fact for fact in facts if fact.told)
     text = text.translate(_PLAIN_SIGNS)
     count = len(text.split())
     if not count:
@@ -196,6 +197,8 @@ def _foreign(sentences: list[list[str]], sources: list[tuple[Phrase, Fact]]) -> 
             if unknown:
                 found.append(f"No source names {' '.join(unknown)!r}.")
                 continue
+            if len(set(phrase)) < len(phrase):
+                found.append(f"It says a word twice in {' '.join(phrase)!r}.")
             if " ".join(phrase) in PLAIN_PHRASES:
                 continue
             special = [word for word in phrase if word not in PLAIN or word in described]
@@ -216,6 +219,12 @@ def _contradictions(sentences: list[list[str]], facts: tuple[Fact, ...]) -> list
     if spoken:
         found.append(f"It speaks to its reader: {spoken[0]!r}.")
     moving = any(fact.kind == "camera" and fact.text.startswith("moving") for fact in facts)
+    relations = Known(
+        _BREAKS,
+        frozenset(_words(fact.text)[-1] for fact in facts if fact.kind in ("genre", "choreography", "moves")),
+        frozenset(phrase[-1] for fact in facts if fact.origin in (USER, CAPTION) for phrase in phrases(fact.text)),
+        moving,
+    )
     people = 0
     most_people = max([1, *(_people(part) for fact in facts for part in _sentences(fact.text))])
     for sentence in sentences:
@@ -228,13 +237,14 @@ def _contradictions(sentences: list[list[str]], facts: tuple[Fact, ...]) -> list
         if _people(sentence) > most_people:
             found.append("It names the person twice in a sentence, as if there were two.")
         found += _handling(sentence, facts)
+        found += wrong_relations(sentence, relations)
     if people > 1:
         found.append("It brings in more than one person.")
     return found
 
 
 def _people(sentence: list[str]) -> int:
-    return sum(phrase[-1] in PEOPLE for phrase in _cut(sentence))
+    return sum(not PEOPLE.isdisjoint(phrase) for phrase in _cut(sentence))
 
 
 def _handling(sentence: list[str], facts: tuple[Fact, ...]) -> list[str]:

@@ -7,13 +7,13 @@ camera, and only the prompt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from .facts import Fact
 from .guard import MAX_WORDS, MIN_WORDS, check_rewrite
-from .language import find_language_model, load_parts, model_identity, place
+from .language import find_language_model, generate, load_parts, model_identity, place
 from .prompt import Prompt
 
 REWRITE = "rewrite"
@@ -28,9 +28,19 @@ Messages = list[dict[str, str]]
 
 
 class Writer(Protocol):
-    """Whatever answers messages of role and content."""
+    """Whatever answers messages of role and content.
 
-    def write(self, messages: Messages) -> str:
+    One that takes long calls ``on_token(tokens so far, tokens at most)`` and asks ``should_stop`` on its way, and
+    raises ``Interrupted`` when that says so.
+    """
+
+    def write(
+        self,
+        messages: Messages,
+        *,
+        on_token: Callable[[int, int], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> str:
         """The answer's text."""
 
 
@@ -51,46 +61,61 @@ class LocalWriter:
     tokenizer: Any
     identity: str
 
-    def write(self, messages: Messages) -> str:
+    def write(
+        self,
+        messages: Messages,
+        *,
+        on_token: Callable[[int, int], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> str:
         """The answer, without the template's signs."""
-        import torch
-
         batch = self.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         ).to(self.model.device)
-        with torch.inference_mode():
-            made = self.model.generate(
-                **batch,
-                max_new_tokens=MAX_NEW_TOKENS,
-                do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                pad_token_id=self.tokenizer.pad_token_id,
-            )
+        made = generate(
+            self.model,
+            batch,
+            MAX_NEW_TOKENS,
+            on_token=on_token,
+            should_stop=should_stop,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
         return str(self.tokenizer.decode(made[0, batch["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
 
 
 def load_writer(model: str = "qwen2.5-0.5b", device: str = "auto", dtype: str = "auto") -> LocalWriter:
-    """An instruct model out of a local folder, or by its name. Raises ``ModelFileError``."""
-    folder = find_language_model(model)
+    """An instruct model out of a local folder or a GGUF file, or by its name. Raises ``ModelFileError``."""
+    path = find_language_model(model)
     device, kind = place(device, dtype)
 
-    def load(path: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    def load(folder: str, options: dict[str, Any]) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         if not tokenizer.chat_template:
             raise ValueError("its tokenizer has no chat template, so it is not an instruct model")
-        net: Any = AutoModelForCausalLM.from_pretrained(path, dtype=kind, use_safetensors=True, **options)
+        net: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=kind, use_safetensors=True, **options)
         return net.to(device).eval(), tokenizer
 
-    net, tokenizer = load_parts(folder, load)
-    return LocalWriter(net, tokenizer, model_identity(folder))
+    net, tokenizer = load_parts(path, load)
+    return LocalWriter(net, tokenizer, model_identity(path))
 
 
-def rewrite_prompt(prompt: Prompt, facts: Iterable[Fact], writer: Writer) -> Rewritten:
-    """Let ``writer`` rewrite a template's prompt from its facts; at a lie ask once more, then keep the template's."""
+def rewrite_prompt(
+    prompt: Prompt,
+    facts: Iterable[Fact],
+    writer: Writer,
+    *,
+    on_token: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Rewritten:
+    """Let ``writer`` rewrite a template's prompt from its facts; at a lie ask once more, then keep the template's.
+
+    ``on_token(tokens so far, tokens at most)`` of the answer in work. Raises ``Interrupted``.
+    """
     facts = tuple(facts)
     # A card that needs many words gets them.
     limits = (MIN_WORDS, max(MAX_WORDS, len(prompt.text.split()) + 20))
@@ -101,7 +126,7 @@ def rewrite_prompt(prompt: Prompt, facts: Iterable[Fact], writer: Writer) -> Rew
     ]
     reasons: list[str] = []
     for how in (REWRITE, f"second {REWRITE}"):
-        text = writer.write(messages)
+        text = writer.write(messages, on_token=on_token, should_stop=should_stop)
         verdict = check_rewrite(text, facts, limits=limits)
         if verdict.passed:
             return Rewritten(

@@ -8,14 +8,15 @@ video has: a body, clothes, a camera, light. No color, no garment, no material, 
 from __future__ import annotations
 
 
-def _words(text: str) -> frozenset[str]:
+def words_of(text: str) -> frozenset[str]:
+    """The words of a text that is a list."""
     return frozenset(text.split())
 
 
 # What ends a noun phrase: articles, prepositions, pronouns, verbs, adverbs. Gendered pronouns are in ``PRONOUNS``.
-BREAKS = _words("""
+BREAKS = words_of("""
     a an one the this that these those its their they them it itself themselves who which whose
-    of in on at to from with by for through as over across along throughout during within toward towards under into
+    of in on at to from with by for through as across along throughout during within toward towards
     and while when where so also then each every all
     is are be being been was has have
     shows shown showing feature features featuring capture captures captured capturing depict depicts depicting
@@ -31,7 +32,7 @@ BREAKS = _words("""
     """)
 
 # Words that stand in noun phrases of every dance video.
-PLAIN = _words("""
+PLAIN = words_of("""
     video footage clip scene picture image frame frames shot take style live action view camera composition
     quality detail details focus
     dancer performer subject person body face hair hands hand arms arm legs leg feet skin tone clothes clothing outfit
@@ -46,21 +47,21 @@ PLAIN = _words("""
 
 # Third person pronouns say what the person is: only those that fit the facts may be used.
 PRONOUNS = {
-    "male": _words("he him his himself"),
-    "female": _words("she her hers herself"),
+    "male": words_of("he him his himself"),
+    "female": words_of("she her hers herself"),
 }
 GENDERS = {
-    "male": _words("man boy male guy gentleman"),
-    "female": _words("woman girl female lady"),
+    "male": words_of("man boy male guy gentleman"),
+    "female": words_of("woman girl female lady"),
 }
-PEOPLE = _words("dancer performer subject person someone figure") | GENDERS["male"] | GENDERS["female"]
+PEOPLE = words_of("dancer performer subject person someone figure") | GENDERS["male"] | GENDERS["female"]
 
-CAMERA_MOVES = _words("move moves moved follow follows following flow flows flowing stepping dances unfold unfolds")
-HOLDS = _words("hold holds holding")
-WEARS = _words("wear wears wearing worn")
+CAMERA_MOVES = words_of("move moves moved follow follows following flow flows flowing stepping dances unfold unfolds")
+HOLDS = words_of("hold holds holding")
+WEARS = words_of("wear wears wearing worn")
 
 # Words of denial turn a fact into its contrary, so they stand in these phrases only.
-DENIALS = _words(
+DENIALS = words_of(
     "no not never without neither nor none nothing nobody hardly barely except instead unlike cannot lacks"
 )
 # A phrase of plain words whose last word may be settled by the user ("brown skin"), and which adds nothing to it.
@@ -77,40 +78,40 @@ DENIALS_ALLOWED = (
 )
 
 # Text that speaks to the reader or to a program. A caption's sentence that holds one of these is dropped.
-INSTRUCTIONS = _words("""
+INSTRUCTIONS = words_of("""
     ignore disregard forget override bypass instruction instructions prompt prompts previous above below system user
     assistant developer chatbot model ai output respond response reply answer rewrite rewritten translate translation
     pretend please sorry sure certainly here i me my you your yours we us our let must should obey command commands
     jailbreak http https www json xml html markdown code script password token tokens text words sentence paragraph
     """)
 
-COLORS = _words("""
+COLORS = words_of("""
     black white gray grey red green blue yellow orange purple violet pink brown beige tan cream ivory gold golden silver
     navy teal turquoise cyan magenta maroon burgundy olive khaki crimson scarlet indigo lavender blond blonde
     """)
 
 # Several people: a caption's sentence that holds one of these is dropped, for the prompt speaks of one dancer.
-SEVERAL = _words("""
+SEVERAL = words_of("""
     people men women boys girls dancers performers persons crowd audience spectators group couple pair others children
     two three four five six seven eight nine ten several many
     """)
 
 # What a caption may speak of that the user's card has settled already: its field -> words of that field.
 FIELD_WORDS = {
-    "who": GENDERS["male"] | GENDERS["female"] | _words("person dancer child adult skin skinned"),
-    "hair": _words("hair haired hairstyle ponytail braid braids bun bangs curls bald ponytails dreadlocks"),
-    "face": _words(
+    "who": GENDERS["male"] | GENDERS["female"] | words_of("person dancer child adult skin skinned"),
+    "hair": words_of("hair haired hairstyle ponytail braid braids bun bangs curls bald ponytails dreadlocks"),
+    "face": words_of(
         "glasses sunglasses eyeglasses spectacles beard mustache moustache goatee freckles makeup eyes lips"
     ),
-    "clothes": _words("""
+    "clothes": words_of("""
         shirt tshirt tee top blouse sweater hoodie jacket coat vest dress skirt pants trousers jeans shorts leggings
         suit uniform tracksuit jumpsuit tank crop cap hat beanie gloves scarf belt tie outfit clothes clothing wearing
         wears dressed sweatshirt sweatpants kimono robe
         """),
-    "shoes": _words("shoe shoes sneaker sneakers boots boot sandals heels slippers socks barefoot"),
-    "place": _words("""
+    "shoes": words_of("shoe shoes sneaker sneakers boots boot sandals heels slippers socks barefoot"),
+    "place": words_of("""
         background room studio stage street wall walls floor ground park beach hall gym building city forest field
         outdoors indoors window door curtain curtains trees sky grass road
         """),
-    "light": _words("light lighting lit sunlight lamp lamps neon shadow shadows daylight spotlight dark bright"),
+    "light": words_of("light lighting lit sunlight lamp lamps neon shadow shadows daylight spotlight dark bright"),
 }

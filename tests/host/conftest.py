@@ -214,8 +214,10 @@ def base(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     whole = (base / "input" / CLIP_NAME).read_bytes()
     (base / "input" / "truncated.mp4").write_bytes(whole[: len(whole) // 3])
     write_reference(base / "input" / "reference.png", clip)
+    (models / "skeleton2video").mkdir()
     if nets := optional(request, "blazepose_models"):
-        (models / "skeleton2video").symlink_to(nets, target_is_directory=True)
+        for net in nets.iterdir():
+            (models / "skeleton2video" / net.name).symlink_to(net)
     return base
 
 

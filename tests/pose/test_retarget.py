@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2v_core.pose.blazepose import extract_blazepose
 from s2v_core.pose.contact import sole_points
 from s2v_core.pose.proportions import spread
 from s2v_core.pose.retarget import retarget
 from s2v_core.pose.settings import RetargetSettings
 from s2v_core.pose.skeleton import HEAD, HEAD_NAMES, LIMBS
 from s2v_core.pose.track import LEFT_HAND, RIGHT_HAND, PoseTrack, scale_track
-from s2v_core.video.clip import Clip
 from tests.pose.measures import frame_of, lengths, measured, most_turned, pair_lengths, slide
 from tests.pose.toy_dancer import ADULT, LENGTHS, OTHER, dance, seen, still
 
@@ -45,11 +43,6 @@ def toy() -> PoseTrack:
 def other() -> PoseTrack:
     """Another body, in a picture of another size."""
     return seen(still(OTHER), (700, 900), 3.4, 0.45)
-
-
-@pytest.fixture(scope="module")
-def field_track(field_clip: Clip, blazepose_models: object) -> PoseTrack:
-    return extract_blazepose(field_clip)
 
 
 # --- what it must show, on a dancer of known bones --------------------------------------------------------------------

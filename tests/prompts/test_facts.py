@@ -20,6 +20,8 @@ from s2v_core.prompts.facts import (
     make_card,
     name_facts,
 )
+from s2v_core.prompts.guard import check_rewrite
+from s2v_core.prompts.template import build_prompt
 
 
 def test_the_facts_of_a_name():
@@ -33,10 +35,34 @@ def test_the_facts_of_a_name():
         ("direction", "from the front"),
     ]
     assert {fact.origin for fact in facts if fact.required} == {"file name"}
-    moves = [fact for fact in facts if not fact.required]
+    moves = [fact for fact in facts if fact.told and not fact.required]
     assert [fact.text for fact in moves] == list(MOVES["gHO"]) and {fact.origin for fact in moves} == {"genre"}
     assert name_facts(None) == ()
-    assert name_facts(ClipName.parse("sCY_cAll_v0")) == (Fact("choreography", "freestyle improvisation", "file name"),)
+    (said, *shown) = name_facts(ClipName.parse("sCY_cAll_v0"))
+    assert said == Fact("choreography", "freestyle improvisation", "file name")
+    assert [(fact.kind, fact.text, fact.told) for fact in shown] == [
+        ("situation", "cypher", False),
+        ("dancers", "several dancers", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "situation", "dancers"),
+    [
+        ("gHO_sFM_c01_d20_mHO3_ch21", "advanced dance", "one dancer"),
+        ("gLO_sGR_c01_d13_d14_d15_mLO0_ch01", "group dance", "3 dancers"),
+        ("gJB_sMM_c10_d07_mJB1_ch01", "moving camera", "one dancer"),
+        ("gKR_sBT_c01_v1", "battle", "several dancers"),
+        ("gHO_sBA_c01_d20_mHO3_ch01", "", "one dancer"),
+    ],
+)
+def test_situation_and_dancers_are_known_but_no_prompt_says_them(name: str, situation: str, dancers: str):
+    facts = name_facts(ClipName.parse(name))
+    known = {fact.kind: fact.text for fact in facts if not fact.told}
+    assert (known.get("situation", ""), known["dancers"]) == (situation, dancers)
+    text = build_prompt(ClipName.parse(name)).text
+    assert check_rewrite(text, facts).passed
+    assert not check_rewrite(text.replace("The dancer", dancers.capitalize()), facts).passed
 
 
 def test_every_genre_has_its_own_moves():
