@@ -12,14 +12,9 @@ import typer
 
 from ..errors import SettingsError
 from ..training.settings import TrainSettings
-from .console import Device, Dtype, Json, command, live_console, say, with_settings
+from .console import Device, Dtype, Json, command, live_console, say, setting, with_settings
 
 train_app = typer.Typer(help="Training of LoRAs.", no_args_is_help=True)
-
-
-@train_app.callback()
-def _group() -> None:
-    """Keeps ``lora`` a command of its own while it is the only one."""
 
 
 @train_app.command("lora")
@@ -48,7 +43,6 @@ def lora(
     ] = "",
     device: Device = "auto",
     dtype: Dtype = "auto",
-    count: Annotated[bool, typer.Option("--count", help="Only say how many parameters would be trained.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a LoRA on any Wan-VACE, from the nano model to the 14B; Ctrl-C keeps what was learned."""
@@ -58,9 +52,6 @@ def lora(
 
         settings = TrainSettings.from_dict(values)
         net, codec, words = transformer or model, vae or model, text_encoder or model
-        if count:
-            done(_count(settings, net))
-            return
         if not (net and codec and words):
             raise SettingsError(
                 "A model is needed.", expected="--model with its folder, or --transformer, --vae and --text-encoder"
@@ -93,20 +84,32 @@ def lora(
         )
 
 
-def _count(settings: TrainSettings, transformer: Path | None) -> dict[str, Any]:
-    from ..training.presets import PRESETS, WAN_SIZES, count_parameters, meta_nets, wan_sizes
-    from ..wan.contents import require
-    from ..wan.sizes import transformer_sizes
+@train_app.command("count")
+def count(
+    preset: Annotated[str, setting("preset", TrainSettings)] = TrainSettings.preset,
+    rank: Annotated[int, setting("rank", TrainSettings)] = TrainSettings.rank,
+    transformer: Annotated[
+        Path | None, typer.Option(help="A Wan2.1-VACE transformer; the released sizes if left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How many parameters a LoRA would train, for the chosen layers and for each preset."""
+    with command(as_json) as done:
+        from ..training.presets import PRESETS, WAN_SIZES, count_parameters, meta_nets, wan_sizes
+        from ..wan.contents import require
+        from ..wan.sizes import transformer_sizes
 
-    models = {f"Wan2.1-VACE {name}": wan_sizes(name) for name in WAN_SIZES}
-    if transformer:
-        models = {str(transformer): transformer_sizes(require(transformer, "transformer"))}
-    found: dict[str, Any] = {"rank": settings.rank}
-    for name, sizes in models.items():
-        nets = meta_nets(sizes)
-        for preset in dict.fromkeys([settings.preset, *PRESETS]):
-            found[f"{name}, {preset}"] = count_parameters(nets, preset, settings.rank)
-    return found
+        settings = TrainSettings(preset=preset, rank=rank)
+        models = {f"Wan2.1-VACE {name}": wan_sizes(name) for name in WAN_SIZES}
+        if transformer:
+            models = {str(transformer): transformer_sizes(require(transformer, "transformer"))}
+        rows = []
+        for name, sizes in models.items():
+            nets = meta_nets(sizes)
+            for layers in dict.fromkeys([settings.preset, *PRESETS]):
+                number = count_parameters(nets, layers, settings.rank)
+                rows.append({"model": name, "preset": layers, "parameters": number})
+        done({"rank": settings.rank, "counts": rows})
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -34,9 +34,9 @@ class Row:
     mask: Path | None = None
 
     def hashes(self) -> dict[str, str]:
-        """The prompt, and the sha256 of each file that is there."""
+        """The sha256 of each file that is there."""
         files = {"video": self.video, "control": self.control, "reference": self.reference, "mask": self.mask}
-        return {"prompt": self.prompt} | {name: remembered_sha256(path) for name, path in files.items() if path}
+        return {name: remembered_sha256(path) for name, path in files.items() if path}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Manifest:
         for done, row in enumerate(self.rows):
             if on_progress:
                 on_progress(done, len(self.rows))
-            found.append(row.hashes())
+            found.append({"prompt": row.prompt, **row.hashes()})
         return sha256_json(found)
 
 

@@ -105,7 +105,7 @@ class Log:
         if not self.path.is_file():
             return []
         found = []
-        for text in self.path.read_text(encoding="utf-8").splitlines():
+        for text in self.path.read_bytes().decode(errors="replace").split("\n"):
             try:
                 line = json.loads(text)
             except ValueError:
