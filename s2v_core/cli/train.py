@@ -74,6 +74,7 @@ def lora(
         done(
             {
                 "file": made.file,
+                "for ComfyUI": made.for_comfyui,
                 "steps": made.steps,
                 "parameters": made.parameters,
                 "loss": round(made.loss, 5),

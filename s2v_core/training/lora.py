@@ -21,7 +21,7 @@ from .job import Job, check_config, prepare
 from .latents import Latents, encode_set, picture_settings
 from .manifest import read_manifest
 from .processes import Processes, find_processes
-from .result import CHECKPOINT, CONFIG, KEPT, LOG, RESULT, write_lora
+from .result import CHECKPOINT, CONFIG, FOR_COMFYUI, KEPT, LOG, RESULT, write_for_comfyui, write_lora
 from .settings import TrainSettings
 from .state import Log, load_state, save_state
 
@@ -39,10 +39,12 @@ _LARGE = 100_000_000  # parameters from which gradient checkpointing is on by it
 class TrainResult:
     """What a training left behind. ``file``: the LoRA; ``steps``: how many it has learned; ``loss``: of the last 50.
 
-    ``stopped``: the leakage was above its limit. ``notes``: what the user should know, in sentences.
+    ``for_comfyui``: the same LoRA under ComfyUI's names. ``stopped``: the leakage was above its limit. ``notes``: what
+    the user should know, in sentences.
     """
 
     file: Path
+    for_comfyui: Path
     steps: int
     parameters: int
     loss: float
@@ -268,11 +270,14 @@ class _Run:
                     f"Stopped at step {self.step}: the leakage was above {job.settings.leakage_limit:g}. "
                     f"The result is the LoRA of step {steps}."
                 )
+            write_for_comfyui(file, job.folder / FOR_COMFYUI, job.files.transformer)
             write_curves(self.log.read(), config, job.folder)
         self.processes.wait()
         losses = [line["loss"] for line in self.log.read() if "loss" in line][-50:]
         mean = sum(losses) / len(losses) if losses else float("nan")
-        return TrainResult(file, steps, job.parameters, mean, bool(self.about["stopped"]), tuple(said))
+        return TrainResult(
+            file, job.folder / FOR_COMFYUI, steps, job.parameters, mean, bool(self.about["stopped"]), tuple(said)
+        )
 
     def _encode(self, pictures: Any) -> Latents:
         def show(what: str, done: int, total: int) -> None:

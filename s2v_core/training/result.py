@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LoraError
 from ..files import atomic_path, canonical_json
+from ..wan.contents import require
+from ..wan.lora_export import export_lora
+from ..wan.lora_file import load_lora
+from ..wan.lora_use import LoraUse
+from ..wan.sizes import transformer_sizes
+from .presets import meta_nets
 from .settings import TrainSettings
 
 if TYPE_CHECKING:
     import torch
 
-CONFIG, LOG, CHECKPOINT, RESULT = "config.json", "log.jsonl", "checkpoint.safetensors", "lora.safetensors"
+CONFIG, LOG, CHECKPOINT = "config.json", "log.jsonl", "checkpoint.safetensors"
+RESULT, FOR_COMFYUI = "lora.safetensors", "lora-comfyui.safetensors"
 KEPT = "loras/step-{step:06d}.safetensors"
 METADATA_KEY = "skeleton2video_training"  # one entry only: the order of several would differ from file to file
 
@@ -47,6 +54,16 @@ def write_lora(
     plain = {name: value.to(kind).contiguous() for name, value in sorted(tensors.items())}
     with atomic_path(path) as temporary:
         save_file(plain, os.fspath(temporary), {METADATA_KEY: canonical_json(origin)})
+
+
+def write_for_comfyui(source: str | os.PathLike[str], path: str | os.PathLike[str], transformer: str) -> None:
+    """Write the same LoRA under the names that ComfyUI's own loader reads: it takes DiffSynth's for strangers.
+
+    ``transformer``: the model's file, whose sizes say where the layers belong.
+    """
+    nets = meta_nets(transformer_sizes(require(transformer, "transformer")))
+    use = LoraUse(os.fspath(source))
+    export_lora([(load_lora(source), use)], [nets["dit"], nets["vace"]], path)
 
 
 def read_origin(path: str | os.PathLike[str]) -> dict[str, Any]:
