@@ -45,10 +45,8 @@ class Sample:
     references: int
 
     def without_reference(self) -> Sample:
-        """The same clip with nothing but the pose video; itself when there is nothing else."""
+        """The same clip with nothing but the pose video."""
         front = self.references
-        if not front or front == self.latents.shape[2]:
-            return self
         return Sample(self.latents[:, :, front:], self.vace_context[:, :, front:], self.context, 0)
 
     def to(self, device: str) -> Sample:

@@ -76,9 +76,14 @@ def train_lora(
     from filelock import FileLock, Timeout
 
     keep_off_the_network()
+    settings = settings or TrainSettings()
+    if score and not settings.score_every:
+        raise SettingsError(
+            "The score function would never be called.", expected="score_every above 0", got="score_every 0"
+        )
     processes = find_processes()
     folder = Path(out)
-    job = prepare(read_manifest(dataset), files, folder, settings or TrainSettings(), device, dtype, processes)
+    job = prepare(read_manifest(dataset), files, folder, settings, device, dtype, processes)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", blocking=False) if processes.first else None
     try:
@@ -110,7 +115,7 @@ class _Run:
         self.job, self.processes, self.score, self.should_stop = job, processes, score, should_stop
         self.tell = on_event or (lambda event: None)
         self.log = Log(job.folder / LOG)
-        self.about: dict[str, Any] = {"stopped": False, "kept": 0}
+        self.about: dict[str, Any] = {"stopped": False, "kept": 0, "leakage": 0.0}
         self.step = 0
 
     def run(self) -> TrainResult:
@@ -132,12 +137,15 @@ class _Run:
         checkpoint = job.folder / CHECKPOINT
         if checkpoint.is_file():
             self.step, self.about = load_state(checkpoint, parameters, optimizer)
+            if self.about["stopped"] and not self._above(self.about["leakage"]):
+                self.about |= {"stopped": False, "kept": self.step}  # the limit is another one now
         if self.processes.first:
             self.log.rewind(self.step)
             write_text_atomic(job.folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False))
 
         def save() -> None:
             if self.processes.first:
+                self.log.sync()
                 save_state(checkpoint, self.step, parameters, optimizer, self.about)
                 self.tell(events.Saved(self.step))
 
@@ -227,7 +235,7 @@ class _Run:
 
     def _keep(self, module: LoraModule, config: Mapping[str, Any]) -> None:
         """Write the LoRA of this step and score it; the limit of the leakage is checked here."""
-        above = False
+        leakage = 0.0
         if self.processes.first:
             file = self.job.folder / KEPT.format(step=self.step)
             self._write(module, file, config)
@@ -236,19 +244,22 @@ class _Run:
             if scores:
                 self.log.write({"step": self.step, "scores": scores})
                 self.tell(events.Scored(self.step, scores))
-            limit = self.job.settings.leakage_limit
-            if limit and LEAKAGE not in scores:
+            if self.job.settings.leakage_limit and LEAKAGE not in scores:
                 raise SettingsError(
                     "The leakage cannot be limited.",
                     expected=f"a score called {LEAKAGE}",
                     got=", ".join(scores) or "no scores",
                     remedy="Give a score function that measures it, or set leakage_limit to 0.",
                 )
-            above = bool(limit) and not scores[LEAKAGE] <= limit
-        above = self.processes.any(above)
-        self.about["stopped"] = above
-        if not above or not self.about["kept"]:
+            leakage = scores.get(LEAKAGE, 0.0)
+        self.about["leakage"] = self.processes.total(leakage)  # 0 in all processes but the first
+        self.about["stopped"] = self._above(self.about["leakage"])
+        if not self.about["stopped"] or not self.about["kept"]:
             self.about["kept"] = self.step
+
+    def _above(self, leakage: float) -> bool:
+        limit = self.job.settings.leakage_limit
+        return bool(limit) and not leakage <= limit  # a NaN is above every limit
 
     def _write(self, module: LoraModule, path: Path, config: Mapping[str, Any]) -> None:
         tensors = module.lora_tensors(self.job.settings.scale)

@@ -100,6 +100,12 @@ class Log:
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 
+    def sync(self) -> None:
+        """Bring all lines to the disk."""
+        if self.path.is_file():
+            with self.path.open("ab") as stream:
+                os.fsync(stream.fileno())
+
     def read(self) -> list[dict[str, Any]]:
         """All whole lines."""
         if not self.path.is_file():

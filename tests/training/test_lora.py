@@ -250,15 +250,20 @@ def test_scores_are_kept_and_the_leakage_ends_the_training(train: Train) -> None
     # Once stopped it stays so; and scoring has not changed what was learned.
     assert train(steps=8, score_every=2, leakage_limit=0.5, call={"score": score}).steps == 4
     assert len(files) == 3
+    # With another limit it goes on.
+    assert train(steps=8, score_every=2, leakage_limit=0.8, call={"score": score}).steps == 6
     plain = train("plain", steps=4)
-    assert load_file(plain.file).keys() == load_file(made.file).keys()
-    assert all(torch.equal(value, load_file(made.file)[name]) for name, value in load_file(plain.file).items())
+    learned, scored = load_file(plain.file), load_file(files[1])
+    assert learned.keys() == scored.keys()
+    assert all(torch.equal(value, scored[name]) for name, value in learned.items())
     page = (made.file.parent / "curves.html").read_text()
     assert "leakage" in page
     assert (made.file.parent / "curves.png").stat().st_size > 10_000
 
 
 def test_a_limit_without_its_score_is_an_error(train: Train) -> None:
+    with pytest.raises(SettingsError, match="never be called"):
+        train(call={"score": lambda step, file: {}})
     with pytest.raises(SettingsError, match="leakage cannot be limited"):
         train(score_every=1, leakage_limit=0.5, call={"score": lambda step, file: {"pose": 1.0}})
 
