@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from . import events
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
 _LINE_SECONDS = 15
@@ -41,7 +43,8 @@ class TrainTable:
         if isinstance(event, events.Counted):
             self._console.print(
                 f"{event.parameters:,} parameters in {event.layers} layers are trained, of a model with "
-                f"{event.model:,}; {event.clips} clips."
+                f"{event.model:,}; {event.clips} clips.",
+                highlight=False,
             )
         elif isinstance(event, events.Encoding):
             self._now_and_then(f"{event.what} {event.done}/{event.total}", event.done == event.total)
@@ -51,7 +54,7 @@ class TrainTable:
         elif isinstance(event, events.Scored):
             self._scores.append(event)
             numbers = "  ".join(f"{name} {value:.4g}" for name, value in event.scores.items())
-            self._console.print(f"step {event.step:,}: {numbers}")
+            self._console.print(f"step {event.step:,}: {numbers}", highlight=False)
 
     def _line(self) -> str:
         last = self._recent[-1]
@@ -68,26 +71,37 @@ class TrainTable:
         if self._live:
             self._live.update(self._table() if self._recent else line)
         elif always or time.monotonic() - self._said > _LINE_SECONDS:
-            self._console.print(line)
+            self._console.print(line, highlight=False)
             self._said = time.monotonic()
 
     def _table(self) -> Any:
-        from rich.table import Table
+        from rich.console import Group
 
         last = self._recent[-1]
         loss = sum(one.loss for one in self._recent) / len(self._recent)
-        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-        for name in ("step", f"loss (mean of {_RECENT})", "this step", "gradient", "learning rate", "time"):
-            table.add_column(name, header_style="bold")
-        table.add_row(
-            f"{last.step:,} of {last.steps:,}",
-            f"{loss:.4f}",
-            f"{last.loss:.4f}",
-            f"{last.norm:.3f}",
-            f"{last.rate:.2e}",
-            self._left(),
-        )
-        for scored in self._scores:
-            numbers = "  ".join(f"{name} {value:.4g}" for name, value in scored.scores.items())
-            table.add_row(f"{scored.step:,}", numbers, style="dim")
-        return table
+        now = {
+            "step": f"{last.step:,} of {last.steps:,}",
+            f"loss (mean of {_RECENT})": f"{loss:.4f}",
+            "this step": f"{last.loss:.4f}",
+            "gradient": f"{last.norm:.3f}",
+            "rate": f"{last.rate:.1e}",
+            "time": self._left(),
+        }
+        names = list(dict.fromkeys(name for one in self._scores for name in one.scores))
+        scores = [
+            [f"{one.step:,}", *(f"{one.scores[name]:.4g}" if name in one.scores else "" for name in names)]
+            for one in self._scores
+        ]
+        tables = [_table(list(now), [list(now.values())])]
+        return Group(*tables, *([_table(["scored at", *names], scores)] if scores else []))
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in names:
+        table.add_column(name, header_style="bold", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
