@@ -78,7 +78,7 @@ def prepare(
             expected=f"a batch that {processes.count} processes divide",
             got=f"batch {settings.batch}",
         )
-    device = str(processes.accelerator.device) if processes.accelerator else pick_device(device)
+    device = processes.device or pick_device(device)
     kind = pick_dtype(dtype, device, files.transformer)
     if kind == torch.float16:
         raise SettingsError(

@@ -81,7 +81,7 @@ def train_lora(
         raise SettingsError(
             "The score function would never be called.", expected="score_every above 0", got="score_every 0"
         )
-    processes = find_processes()
+    processes = find_processes(device)
     folder = Path(out)
     job = prepare(read_manifest(dataset), files, folder, settings, device, dtype, processes)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""One process or several, each with a GPU, as ``accelerate launch`` starts them. Several were not run here."""
+"""One process or several, each with a GPU, as ``accelerate launch`` starts them. Several GPUs were not run."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ class Processes:
         """Whether this process writes files and shows progress."""
         return self.index == 0
 
+    @property
+    def device(self) -> str:
+        """The device of this process; empty when it is the only one, which may choose."""
+        if not self.accelerator:
+            return ""
+        own = self.accelerator.device
+        return "cpu" if own.type == "cpu" else str(own)  # Accelerate numbers CPUs, which readers of files do not know
+
     def wait(self) -> None:
         """Wait until every process has come here."""
         if self.accelerator:
@@ -56,8 +64,11 @@ class Processes:
         return self.total(float(answer)) > 0
 
 
-def find_processes() -> Processes:
-    """What ``accelerate launch`` or ``torchrun`` says in the environment; one process without them."""
+def find_processes(device: str = "auto") -> Processes:
+    """What ``accelerate launch`` or ``torchrun`` says in the environment; one process without them.
+
+    ``device``: "cpu" keeps them all off the GPUs.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         return Processes()
     try:
@@ -69,5 +80,5 @@ def find_processes() -> Processes:
             got=str(error),
             remedy="pip install accelerate, or start one process.",
         ) from error
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=device == "cpu")
     return Processes(accelerator.process_index, accelerator.num_processes, accelerator)

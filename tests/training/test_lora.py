@@ -308,6 +308,6 @@ def test_a_batch_must_be_shareable(toy_set: Path, tiny: ModelFiles, tmp_path: Pa
     from s2v_core.training import lora
     from s2v_core.training.processes import Processes
 
-    monkeypatch.setattr(lora, "find_processes", lambda: Processes(0, 2))
+    monkeypatch.setattr(lora, "find_processes", lambda device: Processes(0, 2))
     with pytest.raises(SettingsError, match="cannot be shared out"):
         train_lora(toy_set, tiny, tmp_path / "x", TrainSettings(batch=3), device="cpu", dtype="float32")

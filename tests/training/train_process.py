@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -21,6 +22,8 @@ SETTINGS = TrainSettings(
     score_every=8, deterministic=True, seed=9,
 )  # fmt: skip
 
+TOGETHER = TrainSettings(rank=4, steps=3, learning_rate=0.01, batch=2, file_dtype="float32")
+
 
 def score(step: int, file: Path) -> dict[str, float]:
     return {"step again": float(step)}
@@ -30,6 +33,17 @@ def train(dataset: Path, files: ModelFiles, out: Path) -> None:
     from s2v_core.training.lora import train_lora
 
     train_lora(dataset, files, out, SETTINGS, device="cpu", dtype="float32", score=score)
+
+
+def train_together(index: int, count: int, port: int, dataset: Path, files: ModelFiles, out: Path) -> None:
+    """One of several processes that train together, as ``accelerate launch`` starts them."""
+    from s2v_core.training.lora import train_lora
+
+    os.environ |= {
+        "RANK": str(index), "LOCAL_RANK": str(index), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+    train_lora(dataset, files, out, TOGETHER, device="cpu", dtype="float32")
 
 
 def command_line(arguments: list[str], stdout: Path) -> None:
