@@ -14,6 +14,7 @@ from ..files import atomic_path, cache_dir, remembered_sha256, sha256_json
 from ..prompts.length import MAX_TOKENS
 from ..video.clip import Clip
 from ..video.read import read_clip
+from ..video.still import read_mask, read_reference
 from ..wan.checkpoints import Reading, load_text_encoder, load_vae
 from ..wan.contents import weights_sha256
 from ..wan.engine import Engine, ModelFiles
@@ -203,8 +204,6 @@ def _encode_text(engine: Engine, row: Row, pictures: SampleSettings, path: Path)
 
 def _encode_pictures(engine: Engine, row: Row, pictures: SampleSettings, path: Path) -> None:
     import torch
-
-    from ..recipe import read_mask, read_reference
 
     control = _video(row.control, pictures) if row.control else None
     reference = [read_reference(row.reference)] if row.reference else None
