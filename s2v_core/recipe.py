@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .aist.names import ClipName, find_name
-from .errors import SettingsError, VideoError
+from .errors import SettingsError
 from .pose.draw import draw_pose
 from .pose.extract import ExtractReport, extract_pose
 from .pose.settings import ExtractSettings
@@ -17,16 +17,13 @@ from .prompts.prompt import Prompt
 from .prompts.template import DEFAULT_SUBJECT, build_prompt
 from .video.clip import Clip
 from .video.read import read_clip
+from .video.still import read_mask, read_reference
 from .wan.settings import SampleSettings
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .sweeps.load import SweepFile
     from .sweeps.run import SweepResult
     from .wan.engine import ModelFiles
-
-    Image = np.ndarray[Any, np.dtype[np.uint8]]
 
 Progress = Callable[[int, int], None]
 
@@ -67,39 +64,6 @@ def control_from_dance(
 def control_from_pose_video(path: str | os.PathLike[str], settings: SampleSettings) -> Control:
     """A finished pose video; it is fitted to the settings' size when it is used."""
     return Control(read_clip(Path(path), frames=settings.frames), None, find_name(path))
-
-
-def read_mask(path: str | os.PathLike[str]) -> Any:
-    """A mask for a rendering: one picture for all frames, or a video; what ``wan.masks.as_mask`` takes.
-
-    Raises ``VideoError`` for a file that is missing or neither.
-    """
-    if Path(path).suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"):
-        return read_reference(path)
-    return read_clip(Path(path), frames=None)
-
-
-def read_reference(path: str | os.PathLike[str]) -> Image:
-    """A picture as uint8 [H, W, 3], turned as its EXIF says; transparency is put on white.
-
-    Raises ``VideoError`` for a file that is missing or no picture.
-    """
-    import numpy as np
-    from PIL import Image as Pictures
-    from PIL import ImageOps
-
-    try:
-        with Pictures.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise VideoError(
-            f"The reference image {path} cannot be read.",
-            expected="a PNG, JPEG or WebP picture",
-            got=str(error),
-            remedy="Check the path, or save the picture again.",
-        ) from error
-    ground = Pictures.new("RGBA", picture.size, (255, 255, 255, 255))
-    return np.asarray(Pictures.alpha_composite(ground, picture).convert("RGB"))
 
 
 def run_sweep_file(

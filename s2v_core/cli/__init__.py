@@ -14,6 +14,7 @@ from .models import models_app
 from .nano import nano_app
 from .pose import pose
 from .prompt import prompt, prompt_diff, prompts
+from .train import train_app
 from .wan import sample
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.add_typer(lora_app, name="lora")
 app.add_typer(nano_app, name="nano")
+app.add_typer(train_app, name="train")
 
 
 @app.callback(invoke_without_command=True)

@@ -123,7 +123,7 @@ def progress() -> Iterator[Any]:
     """Progress bars on stderr: a ``report.Show``."""
     from ..report import Show
 
-    with Show(_console()) as show:
+    with Show(live_console()) as show:
         yield show
 
 
@@ -137,7 +137,8 @@ def agreed(question: str) -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and typer.confirm(question, err=True)
 
 
-def _console() -> Console:
+def live_console() -> Console:
+    """Where progress is shown: stderr."""
     from rich.console import Console
 
     return Console(stderr=True)

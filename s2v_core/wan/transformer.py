@@ -9,8 +9,9 @@ dropped instead of all hints being kept; and where nothing steers (strength 0) t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from einops import rearrange
@@ -105,11 +106,13 @@ def predict(
     timestep: torch.Tensor,
     control_strength: float = 1.0,
     reference_strength: float = 1.0,
+    through: Callable[..., torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """The net's velocity for ``latents`` [1, 16, T, h, w] at ``timestep`` [1] (0 to 1000), under the prompt ``side``.
 
     The VACE hints are scaled by ``reference_strength`` at the references' tokens and by ``control_strength`` at all
-    others. The result has the shape of ``latents`` and the net's own type.
+    others. The result has the shape of ``latents`` and the net's own type. ``through(function, *inputs)`` calls what
+    computes one block, for gradient checkpointing.
     """
     from diffsynth.models.wan_video_dit import sinusoidal_embedding_1d
 
@@ -118,6 +121,7 @@ def predict(
     modulation = dit.time_projection(time).unflatten(1, (6, dit.dim))
     x = rearrange(dit.patchify(latents.to(dtype)), "b c f h w -> b (f h w) c").contiguous()
 
+    run = partial(through, _block) if through else _block
     keys_values, depth = constants.keys_values[side], len(dit.blocks)
     front = constants.references * constants.grid[1] * constants.grid[2]
     strengths = (control_strength, reference_strength)
@@ -129,9 +133,9 @@ def predict(
         hint = None
         if control is not None and place is not None:
             vace_block = vace.vace_blocks[place]
-            control = _block(vace_block, control, keys_values[depth + place], modulation, constants.freqs)
+            control = run(vace_block, control, keys_values[depth + place], modulation, constants.freqs)
             hint = vace_block.after_proj(control)
-        x = _block(block, x, keys_values[index], modulation, constants.freqs)
+        x = run(block, x, keys_values[index], modulation, constants.freqs)
         if hint is not None:
             # One scale needs no copy of the hint.
             apart = front and reference_strength != control_strength

@@ -27,18 +27,18 @@ pytestmark = pytest.mark.host
 SCRIPT = Path(__file__).with_name("lora_in_comfy.py")
 
 
-def inputs():
+def inputs(text_dim=32):
     generator = torch.Generator().manual_seed(11)
     return {
         "latents": torch.randn(1, 16, 3, 6, 8, generator=generator),
-        "context": torch.randn(1, 20, 32, generator=generator),
+        "context": torch.randn(1, 20, text_dim, generator=generator),
         "control": torch.randn(1, 96, 3, 6, 8, generator=generator),
         "timestep": torch.tensor([600.0]),
     }
 
 
 def ours(both, uses=()):
-    given = inputs()
+    given = inputs(both[0].text_embedding[0].in_features)
     with torch.no_grad(), applied(both, uses):
         prompts, control = {"positive": given["context"]}, given["control"]
         constants = transformer.prepare(*both, prompts, control, tuple(given["latents"].shape))
@@ -53,7 +53,7 @@ def run_in_comfy(root, folder, files, loras):
         name: dit[name] for name in ("dim", "ffn_dim", "freq_dim", "in_dim", "num_heads", "num_layers", "out_dim")
     }
     config |= {"text_dim": dit["text_dim"], "vace_in_dim": vace["vace_in_dim"], "vace_layers": len(vace["vace_layers"])}
-    save_file(inputs(), folder / "inputs.safetensors")
+    save_file(inputs(dit["text_dim"]), folder / "inputs.safetensors")
     job = {
         "weights": files.transformer,
         "inputs": str(folder / "inputs.safetensors"),
