@@ -27,6 +27,7 @@ class Skeleton2VideoExtension(ComfyExtension):
             prompts.BuildDancePrompt,
             prompts.PromptVariants,
             wan.LoadWanVace,
+            wan.LoadNanoWanVace,
             wan.WanVaceLora,
             wan.ExportLora,
             wan.WanVaceSampler,

@@ -201,6 +201,33 @@ class LoadWanVace(io.ComfyNode):
         return io.NodeOutput(engine)
 
 
+class LoadNanoWanVace(io.ComfyNode):
+    """Loads the small Wan-VACE that comes with the pack."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Outputs only."""
+        return io.Schema(
+            node_id="Skeleton2Video_LoadNanoWanVace",
+            display_name="Load Nano Wan-VACE",
+            category="Skeleton2Video/wan",
+            description=(
+                "The small Wan-VACE that comes with the pack, trained on drawn dancers: to try a graph in seconds on "
+                "any machine. It is made for 96 x 96 pixels and 17 frames."
+            ),
+            inputs=[],
+            outputs=[sockets.Model.Output("model", display_name="model", tooltip="For the sampler and for sweeps.")],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        """Load."""
+        from ..s2v_core.nano.model import nano_files
+        from ..s2v_core.wan.engine import load_engine
+
+        return io.NodeOutput(load_engine(nano_files(), device=host.torch_device()))
+
+
 class WanVaceLora(io.ComfyNode):
     """Names a LoRA and its strength; the sampler applies it."""
 

@@ -14,16 +14,25 @@ from .console import Device, Dtype, Json, Out, Start, command, progress, with_se
 
 if TYPE_CHECKING:
     from ..prompts.prompt import Prompt
+    from ..wan.engine import ModelFiles
 
 
 @with_settings(SampleSettings, "values")
 def sample(
-    transformer: Annotated[
-        Path, typer.Option(help="Wan2.1-VACE's transformer: a file, any of its shards, or a folder.")
-    ],
-    vae: Annotated[Path, typer.Option(help="Wan's VAE: a file or a folder; one folder may hold all three.")],
-    text_encoder: Annotated[Path, typer.Option(help="umT5-XXL, in any layout.")],
     values: dict[str, Any],
+    transformer: Annotated[
+        Path | None, typer.Option(help="Wan2.1-VACE's transformer: a file, any of its shards, or a folder.")
+    ] = None,
+    vae: Annotated[
+        Path | None, typer.Option(help="Wan's VAE: a file or a folder; one folder may hold all three.")
+    ] = None,
+    text_encoder: Annotated[Path | None, typer.Option(help="umT5-XXL, in any layout.")] = None,
+    nano: Annotated[
+        bool,
+        typer.Option(
+            "--nano", help="Instead of the three: the small model that comes along, for 96 x 96 and 17 frames."
+        ),
+    ] = False,
     tokenizer: Annotated[
         str, typer.Option(help="Its tokenizer's folder; in the text encoder's file or beside it if left out.")
     ] = "",
@@ -60,9 +69,10 @@ def sample(
         from ..recipe import control_from_dance, control_from_pose_video, read_mask, read_reference
         from ..video.read import read_clip
         from ..video.write import write_clip
-        from ..wan.engine import ModelFiles, load_engine
+        from ..wan.engine import load_engine
         from ..wan.render import Renderer
 
+        files = _files(transformer, vae, text_encoder, tokenizer, nano)
         settings = SampleSettings.from_dict({**values, "loras": tuple(map(parse_lora_use, lora or ()))})
         if clip and pose_video:
             raise SettingsError("Two controls were given.", expected="--clip or --pose", remedy="Leave one out.")
@@ -74,9 +84,7 @@ def sample(
             elif pose_video:
                 control = control_from_pose_video(pose_video, settings)
             words = _words(text, negative, subject, control.name if control else None)
-            engine = load_engine(
-                ModelFiles(str(transformer), str(vae), str(text_encoder), tokenizer), device=device, dtype=dtype
-            )
+            engine = load_engine(files, device=device, dtype=dtype)
             renderer = Renderer(
                 engine,
                 control.clip if control else None,
@@ -97,6 +105,25 @@ def sample(
                 "seconds": round(seconds, 2),
             }
         )
+
+
+def _files(
+    transformer: Path | None, vae: Path | None, text_encoder: Path | None, tokenizer: str, nano: bool
+) -> ModelFiles:
+    from ..nano.model import nano_files
+    from ..wan.engine import ModelFiles
+
+    given = {"--transformer": transformer, "--vae": vae, "--text-encoder": text_encoder}
+    named = [name for name, path in given.items() if path]
+    if nano and not named:
+        return nano_files()
+    if nano or len(named) < len(given):
+        raise SettingsError(
+            "The model is not clear.",
+            expected="--transformer, --vae and --text-encoder, or --nano alone",
+            got=" ".join([*named, *(["--nano"] if nano else [])]) or "none of them",
+        )
+    return ModelFiles(*map(str, given.values()), tokenizer)
 
 
 def _with_preset(settings: SampleSettings, negative: str | None, name: str) -> tuple[SampleSettings, str | None]:

@@ -17,6 +17,7 @@ A full example; only ``axes`` and one of ``prompt``, ``subject`` or a prompt axi
       vae: models/wan_2.1_vae.safetensors
       text_encoder: models/umt5_xxl.safetensors
       tokenizer: models/umt5-xxl
+    # models: nano                                # the small model that comes with the project
     settings:                                     # any field of SampleSettings
       steps: 20
       width: 832
@@ -49,6 +50,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..errors import SettingsError
 from ..files import write_text_atomic
+from ..nano.model import NANO, nano_files
 from ..prompts.prompt import Prompt
 from ..wan.settings import LoraUse, SampleSettings, check, option, options
 from .axes import Axis, Sweep, axis_kind, make_axis
@@ -144,9 +146,17 @@ class SweepFile(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_prompt(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("prompt"), str):
-            return {**values, "prompt": {"text": values["prompt"]}}
+    def _short_forms(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        if isinstance(values.get("prompt"), str):
+            values = {**values, "prompt": {"text": values["prompt"]}}
+        if isinstance(name := values.get("models"), str):
+            if name != NANO:
+                raise ValueError(f"models is {NANO!r}, or the paths of transformer, vae and text_encoder")
+            files = nano_files()
+            named = ("transformer", "vae", "text_encoder", "tokenizer")
+            values = {**values, "models": {part: getattr(files, part) for part in named}}
         return values
 
     @model_validator(mode="after")
