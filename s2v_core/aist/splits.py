@@ -33,22 +33,22 @@ Key = tuple[str, str]  # kind, value
 class SplitSettings:
     """How clips are split. Raises SettingsError for shares that leave nothing to train on."""
 
-    by: str = choice(
+    split_by: str = choice(
         "music and choreography",
         "What no two sets may share. With both, clips that would belong to two sets are left out.",
         *BY,
     )
-    val: float = number(0.1, "Share of the music, choreographies or dancers for validation.", 0.0, 0.9, 0.05)
-    test: float = number(0.1, "Share of them for testing.", 0.0, 0.9, 0.05)
-    seed: int = number(0, "Decides which: the same seed, the same sets.", 0, LAST_SEED, 1)
+    val_share: float = number(0.1, "Share of the music, choreographies or dancers for validation.", 0.0, 0.9, 0.05)
+    test_share: float = number(0.1, "Share of them for testing.", 0.0, 0.9, 0.05)
+    split_seed: int = number(0, "Decides which: the same seed, the same sets.", 0, LAST_SEED, 1)
 
     def __post_init__(self) -> None:
         settle(self)
-        if self.val + self.test > 0.9:
+        if self.val_share + self.test_share > 0.9:
             raise SettingsError(
                 "The shares leave nothing to train on.",
-                expected="val and test together at most 0.9",
-                got=f"{self.val} and {self.test}",
+                expected="val_share and test_share together at most 0.9",
+                got=f"{self.val_share} and {self.test_share}",
             )
 
 
@@ -60,7 +60,7 @@ def split_entries(entries: Iterable[Entry], settings: SplitSettings | None = Non
     """
     settings = settings or SplitSettings()
     found = list(entries)
-    kinds = BY[settings.by]
+    kinds = BY[settings.split_by]
     genres: dict[Key, str] = {}
     for entry in found:
         for key in keys(entry, kinds):
@@ -141,10 +141,10 @@ def keys(entry: Entry, kinds: Iterable[str]) -> set[Key]:
 
 def _deal(deck: list[Key], settings: SplitSettings) -> dict[Key, str]:
     """One genre's keys in the order of their lots: first test, then val, the rest train, which always gets one."""
-    order = sorted(deck, key=lambda key: draw(settings.seed, "split", *key))
+    order = sorted(deck, key=lambda key: draw(settings.split_seed, "split", *key))
     sizes = {}
     room = len(order) - 1
-    for split, share in ((TEST, settings.test), (VAL, settings.val)):
+    for split, share in ((TEST, settings.test_share), (VAL, settings.val_share)):
         wanted = max(1, round(share * len(order))) if share else 0
         sizes[split] = min(wanted, room)
         room -= sizes[split]

@@ -80,10 +80,10 @@ def test_every_genre_is_in_every_set():
 
 def test_one_seed_one_split():
     assert split_entries(ENTRIES) == split_entries(ENTRIES[::-1])
-    assert split_entries(ENTRIES) != split_entries(ENTRIES, SplitSettings(seed=1))
+    assert split_entries(ENTRIES) != split_entries(ENTRIES, SplitSettings(split_seed=1))
 
 
-@pytest.mark.parametrize("given_", [{"by": "moon"}, {"val": -1}, {"val": 0.5, "test": 0.5}, {"seed": 0.5}])
+@pytest.mark.parametrize("given_", [{"split_by": "moon"}, {"val_share": -1}, {"val_share": 0.5, "test_share": 0.5}, {"split_seed": 0.5}])
 def test_settings_that_cannot_be(given_: dict):
     with pytest.raises(SettingsError):
         SplitSettings(**given_)
