@@ -28,7 +28,7 @@ from .catalog import AIST_ATTRIBUTION, Entry
 
 BASE_URL = "https://aistdancedb.ongaaccel.jp/v1.0.0/video/10M/"
 LEDGER, INCOMING = "downloads.jsonl", ".incoming"
-GIVE_UP = 5  # failures before anything came: asking on would only bother the server
+GIVE_UP = 5  # when the first files all fail, asking on would only bother the server
 TERMS = (
     "The videos are for academic research only; they may not be passed on; an application form of the database must be "
     "filled in (https://aistdancedb.ongaaccel.jp)"
@@ -115,7 +115,7 @@ def download_clips(
     A clip that the ledger names and that still has its size is there already, and so is a file of that name that the
     user put there, when it can be read. Everything else is downloaded: resumed where it stopped, and checked by the
     length that the server states and by decoding its beginning and its end. What is broken is removed. A failure does
-    not stop the others, unless the first five files fail.
+    not stop the others, unless all of the first five do.
 
     ``on_progress(clips done, clips in all)``. Raises SettingsError without the terms, and Interrupted, after which the
     next call goes on.
@@ -174,6 +174,7 @@ class _Run:
         waiting = iter(self.entries)
         running: dict[Future[tuple[Path, dict[str, Any] | None]], Entry] = {}
         exhausted = False
+        first = {entry.id for entry in self.entries[:GIVE_UP]}
         while running or not exhausted:
             while not exhausted and len(running) < self.settings.parallel:
                 entry = next(waiting, None)
@@ -197,7 +198,7 @@ class _Run:
                     failed.append(Failure(entry.id, self._url(entry), _explained(error)))
                 if on_progress:
                     on_progress(len(downloaded) + len(kept) + len(failed), len(self.entries))
-            if len(failed) >= GIVE_UP and not downloaded and not kept:
+            if len(failed) >= GIVE_UP and first <= {failure.id for failure in failed}:
                 raise DownloadError(
                     f"The first {len(failed)} clips failed; no more are asked for.",
                     expected="at least one that can be downloaded",
@@ -215,7 +216,7 @@ class _Run:
         if target.is_file():
             known = self.ledger.get(target.name)
             if known is None:
-                _check(target)
+                _check_own(target)
                 return target, None
             if target.stat().st_size == known["bytes"]:
                 return target, None
@@ -256,6 +257,19 @@ def _check(path: Path) -> None:
     start = max(Fraction(0), (info.duration or Fraction(0)) - 1)
     for _ in frames_from(path, start):
         pass
+
+
+def _check_own(path: Path) -> None:
+    """Raises ``DownloadError`` for a file of the user that cannot be read; it is not touched."""
+    try:
+        _check(path)
+    except VideoError as error:
+        raise DownloadError(
+            f"{path} was there before, and cannot be read: {error.problem}",
+            expected=error.expected,
+            got=error.got,
+            remedy="Move it away, and the next call downloads it.",
+        ) from error
 
 
 def _explained(error: S2VError | OSError) -> S2VError:

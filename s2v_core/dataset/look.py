@@ -17,7 +17,8 @@ from ..errors import Interrupted, S2VError, SettingsError
 from ..files import atomic_path, safe_join, sha256_file, write_text_atomic
 from ..video.fit import fit_image
 from .clip import CLIPS, CONTROLS, POSES, REFERENCES
-from .manifest import MANIFEST, Row, read_report, read_rows
+from .manifest import MANIFEST, Row, chips_of, read_report, read_rows
+from .sheet import write_sheets
 
 LOOK = "look"
 SHEET_CLIPS = 40
@@ -43,6 +44,11 @@ class Item:
     def rank(self) -> int:
         """0: its files are not whole. 1: there are notes. 2: nothing to say."""
         return 0 if self.faults else 1 if self.row.get("notes") else 2
+
+    @property
+    def unseen(self) -> int:
+        """Frames without a pose: the worst that a note can tell."""
+        return int(self.row["frames"]) - int(self.row["pose_found"]["frames"])
 
 
 @dataclass(frozen=True)
@@ -96,12 +102,10 @@ def look(
         items.append(Item(row, item.faults, None))
         if on_progress:
             on_progress(number, len(rows))
-    items.sort(key=lambda item: (item.rank, item.row["id"]))
+    items.sort(key=lambda item: (item.rank, -item.unseen, -len(item.row.get("notes", ())), item.row["id"]))
     strays = tuple(find_strays(root, rows))
     page = target / "index.html"
     write_text_atomic(page, _page(root, target, items, report, strays))
-    from .sheet import write_sheets
-
     sheets = write_sheets(items, report, strips, target, SHEET_CLIPS)
     ranks = Counter(item.rank for item in items)
     return Look(page, sheets, len(items), ranks[0], len(report.get("problems", ())), ranks[1], strays)
@@ -172,7 +176,7 @@ def _page(root: Path, target: Path, items: list[Item], report: dict[str, Any], s
             "has_strip": (target / "strips" / f"{Path(item.row['id']).name}.jpg").is_file(),
             "plays": str(item.row["video"]).endswith(".mp4"),
             "video": f"{base}/{quote(str(item.row['video']))}",
-            "chips": _chips(item.row),
+            "chips": chips_of(item.row),
         }
         for item in items
     ]
@@ -188,22 +192,6 @@ def _page(root: Path, target: Path, items: list[Item], report: dict[str, Any], s
         problems=report.get("problems", []),
         refused=report.get("refused", []),
     )
-
-
-def _chips(row: Row) -> list[str]:
-    """What is known of a clip, short."""
-    facts = row.get("facts", {})
-    known = [
-        facts.get("genre name") or facts.get("genre"),
-        facts.get("situation name") or facts.get("situation"),
-        facts.get("camera name") or facts.get("camera"),
-        f"{facts['azimuth']:g}° from the front" if "azimuth" in facts else None,
-        f"{facts['tempo']:g} BPM" if facts.get("tempo") else None,
-        " + ".join(facts.get("dancers", ())),
-        facts.get("music"),
-        facts.get("choreography"),
-    ]
-    return [str(fact) for fact in known if fact]
 
 
 def _write_jpeg(picture: Image, path: Path) -> None:

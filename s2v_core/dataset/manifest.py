@@ -79,6 +79,22 @@ def read_report(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return found
 
 
+def chips_of(row: Row) -> list[str]:
+    """What is known of a clip, in a few words each."""
+    facts = row.get("facts", {})
+    known = [
+        facts.get("genre name") or facts.get("genre"),
+        facts.get("situation name") or facts.get("situation"),
+        facts.get("camera name") or facts.get("camera"),
+        f"{facts['azimuth']:g}° from the front" if "azimuth" in facts else None,
+        f"{facts['tempo']:g} BPM" if facts.get("tempo") else None,
+        " + ".join(facts.get("dancers", ())),
+        facts.get("music"),
+        facts.get("choreography"),
+    ]
+    return [str(fact) for fact in known if fact]
+
+
 def _table(rows: list[Row]) -> str:
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, COLUMNS, extrasaction="ignore", lineterminator="\n")

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from ..files import atomic_path
 from ..video.text import DIM, GROUND, TEXT, TILE, get_font, line_height, wrap
+from .manifest import chips_of
 
 if TYPE_CHECKING:
     from .look import Item
@@ -46,7 +47,10 @@ def _sheet(title: str, items: Sequence[Item], failed: list[dict[str, str]], stri
     cells = [_cell(item, strips) for item in items]
     rows = [cells[at : at + COLUMNS] for at in range(0, len(cells), COLUMNS)]
     shown, more = failed[:_MOST_PROBLEMS], len(failed) - _MOST_PROBLEMS
-    lines = [f"{problem['file']}: {problem['problem']}" for problem in shown]
+    lines = [
+        problem["problem"] if problem["file"] in problem["problem"] else f"{problem['file']}: {problem['problem']}"
+        for problem in shown
+    ]
     lines += [f"... and {more} more: see the page" for _ in range(more > 0)]
     head = _MARGIN + line_height(big) + 8 + len(lines) * line_height(plain) + (16 if lines else 8)
     height = head + sum(max(cell.height for cell in row) + _GAP for row in rows) + _MARGIN
@@ -71,8 +75,11 @@ def _sheet(title: str, items: Sequence[Item], failed: list[dict[str, str]], stri
 def _cell(item: Item, strips: Path) -> Image.Image:
     """One clip: its strip, its name, and what is to be said of it."""
     bold, small = get_font(19, True), get_font(16)
+    known = " · ".join(chips_of(item.row))
     said = [(fault, _BAD) for fault in item.faults] + [(note, _NOTE) for note in item.row.get("notes", ())]
     lines = [(line, colour) for text, colour in said[:3] for line in wrap(text, small, _STRIP - 2 * _PAD, 2)]
+    if known:
+        lines.insert(0, (wrap(known, small, _STRIP - 2 * _PAD, 1)[0], DIM))
     if len(said) > 3:
         lines.append((f"... and {len(said) - 3} more", DIM))
     path = strips / f"{Path(item.row['id']).name}.jpg"

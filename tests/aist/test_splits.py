@@ -83,7 +83,9 @@ def test_one_seed_one_split():
     assert split_entries(ENTRIES) != split_entries(ENTRIES, SplitSettings(split_seed=1))
 
 
-@pytest.mark.parametrize("given_", [{"split_by": "moon"}, {"val_share": -1}, {"val_share": 0.5, "test_share": 0.5}, {"split_seed": 0.5}])
+@pytest.mark.parametrize(
+    "given_", [{"split_by": "moon"}, {"val_share": -1}, {"val_share": 0.5, "test_share": 0.5}, {"split_seed": 0.5}]
+)
 def test_settings_that_cannot_be(given_: dict):
     with pytest.raises(SettingsError):
         SplitSettings(**given_)
