@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..errors import SettingsError
 from ..options import number, settle, text
-from .catalog import Catalog, Entry
-from .names import CAMERAS, GENRES, SITUATIONS
+from .catalog import SUFFIXES, Catalog, Entry
+from .names import CAMERAS, GENRES, SITUATIONS, ClipName, find_name
 
 ALL, RANDOM = "all", "random"
 LAST_SEED = 2**53 - 1
@@ -156,6 +157,45 @@ def choose_cameras(entries: Iterable[Entry], cameras: str = RANDOM, seed: int = 
         taken[camera] += 1
         chosen.add(there[camera].id)
     return [entry for entry in found if entry.id in chosen]
+
+
+def choose_view(path: Path, camera: str, seed: int = 0) -> Path:
+    """The file beside ``path`` that shows the same dance from ``camera`` ("c01"...), or from a "random" one of those
+    that are there: the seed and the dance decide. Raises ``SettingsError`` when there is no such file, or no AIST name.
+    """
+    name = ClipName.parse(path)
+    views: dict[str, Path] = {name.camera: path}
+    for file in sorted(path.parent.iterdir()):
+        other = find_name(file) if file.suffix.lower() in SUFFIXES else None
+        if other is not None and other.sequence == name.sequence:
+            views.setdefault(other.camera, file)
+    if camera == RANDOM:
+        camera = min(views, key=lambda view: draw(seed, "view", name.sequence, view))
+    if camera not in views:
+        raise SettingsError(
+            f"There is no view of {name.sequence} from {camera}.",
+            expected=f"one of {', '.join(sorted(views))}, whose files are in {path.parent}",
+            got=camera,
+            remedy="Put the file there, or choose another camera.",
+        )
+    return views[camera]
+
+
+def pick(entries: Sequence[Entry], index: int, count: int = 1, seed: int = 0) -> list[Entry]:
+    """``count`` clips from the place ``index`` on; with a negative index, ``count`` different ones that the seed draws.
+
+    Raises ``SettingsError`` for more clips than there are.
+    """
+    if count < 1 or max(0, index) + count > len(entries):
+        raise SettingsError(
+            "There are not so many clips.",
+            expected=f"places 0 to {len(entries) - 1}",
+            got=f"{count} from {index} on" if index >= 0 else f"{count} drawn",
+            remedy="Choose a lower place or fewer clips, or widen the filters.",
+        )
+    if index >= 0:
+        return list(entries[index : index + count])
+    return sorted(entries, key=lambda entry: draw(seed, "pick", entry.id))[:count]
 
 
 def draw(*parts: Any) -> int:

@@ -84,18 +84,7 @@ def make_clip(job: ClipJob, should_stop: Callable[[], bool]) -> dict[str, Any]:
 
     settings, entry, path = job.settings, job.entry, Path(job.source)
     with _heard() as heard:
-        info = probe_clip(path)
-        start = choose_start(path, info, settings, entry.tempo)
-        clip = read_clip(
-            path,
-            fps=settings.rate,
-            frames=settings.frames,
-            size=settings.pixels,
-            fit=settings.fit,
-            start=start,
-            short=settings.short,
-            should_stop=should_stop,
-        )
+        clip, info, start = read_dance(path, settings, entry.tempo, should_stop=should_stop)
         found = _pose(job, clip, info, start, should_stop)
         track = _tidied(found, settings)
         drawn = draw_pose(track, palette=settings.palette, hands=settings.hands, face=settings.face)
@@ -155,6 +144,34 @@ def make_clip(job: ClipJob, should_stop: Callable[[], bool]) -> dict[str, Any]:
         "files": files,
         "key": job.key,
     }
+
+
+def read_dance(
+    path: Path,
+    settings: PrepareSettings,
+    tempo: float | None = None,
+    *,
+    on_progress: Callable[[int, int | None], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[Clip, VideoInfo, Fraction]:
+    """The piece of a video that the settings choose, what is known of the file, and the second at which it begins.
+
+    ``tempo``: beats a minute, for ``trim="beat"``. Raises what ``read_clip`` and ``choose_start`` raise.
+    """
+    info = probe_clip(path)
+    start = choose_start(path, info, settings, tempo)
+    clip = read_clip(
+        path,
+        fps=settings.rate,
+        frames=settings.frames,
+        size=settings.pixels,
+        fit=settings.fit,
+        start=start,
+        short=settings.short,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    return clip, info, start
 
 
 def _is_full(error: BaseException | None) -> bool:
