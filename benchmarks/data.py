@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import re
 import shutil
 import statistics
 import subprocess
@@ -191,7 +191,10 @@ def peak(source: Path, out: Path, trim: str) -> None:
     result = prepare(scan_folder(source), out, settings, sources=Sources(keypoints=source / "keypoints2d"))
     if result.problems:
         sys.exit(result.problems[0]["problem"])
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    # Not ru_maxrss: that starts at what the parent had when it forked.
+    told = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert told
+    print(int(told[1]) / 1024)
 
 
 def main() -> None:

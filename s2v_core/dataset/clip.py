@@ -16,6 +16,7 @@ from typing import Any
 from ..aist.catalog import Entry
 from ..errors import MissingPackageError, ModelFileError, S2VError, SettingsError
 from ..files import sha256_file
+from ..pose.aistpp import LACKS
 from ..pose.track import PoseTrack
 from ..prompts.facts import SubjectCard
 from ..video.clip import Clip
@@ -133,7 +134,12 @@ def make_clip(job: ClipJob, should_stop: Callable[[], bool]) -> dict[str, Any]:
             "seconds": float(info.duration) if info.duration is not None else None,
             "start": str(start),
         },
-        "pose_found": {"backend": found.backend, "frames": int(track.found.sum()), "people": found.points.shape[1]},
+        "pose_found": {
+            "lacks": LACKS if settings.pose == AISTPP else "",
+            "backend": found.backend,
+            "frames": int(track.found.sum()),
+            "people": found.points.shape[1],
+        },
         "prompt_sources": prompt["origins"],
         "attribution": [
             text

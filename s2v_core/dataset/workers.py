@@ -14,11 +14,12 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ..errors import Interrupted
+from ..errors import Interrupted, S2VError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_HOPELESS = 3  # deaths without a single result
 _ASK = 0.2  # seconds between two looks at ``should_stop``
 _stop_event: Any = None
 
@@ -40,7 +41,8 @@ def work_through(
     many processes, or 0 for this one. Each process holds a lock in ``folder`` as long as it lives (see
     ``wait_for_orphans``), and ends when this one does, also when this one is killed. A process that dies takes down the
     pool: what was in work then is begun again, one by one; whoever dies again gets ``Died``. What ``make`` raises comes
-    through. Raises ``Interrupted`` when ``should_stop()`` says so, after the processes have ended.
+    through. Raises ``Interrupted`` when ``should_stop()`` says so, after the processes have ended, and ``S2VError`` when
+    three jobs died and nothing was ever finished.
     """
     if not workers:
         for job in jobs:
@@ -49,13 +51,19 @@ def work_through(
             yield job, make(job, should_stop or _never)
         return
     waiting, doubtful = deque(jobs), deque[Job]()
+    deaths = results = 0
     while waiting or doubtful:
         alone = bool(doubtful)
         with _Pool(1 if alone else workers, folder) as pool:
             try:
-                yield from _one_pool(pool, doubtful if alone else waiting, make, should_stop)
+                for done in _one_pool(pool, doubtful if alone else waiting, make, should_stop):
+                    results += 1
+                    yield done
             except _LostError as lost:
                 if alone:
+                    deaths += 1
+                    if deaths >= _HOPELESS and not results:
+                        raise _hopeless() from None
                     yield lost.jobs[0], Died()
                 else:
                     doubtful.extend(lost.jobs)
@@ -79,6 +87,15 @@ class _LostError(Exception):
     def __init__(self, jobs: list[Any]) -> None:
         super().__init__(len(jobs))
         self.jobs = jobs
+
+
+def _hopeless() -> S2VError:
+    return S2VError(
+        "Every worker process ends at once.",
+        expected="processes that can be started and import this project",
+        got=f"{_HOPELESS} jobs whose processes died, and no result",
+        remedy="A script of yours must begin its work below 'if __name__ == \"__main__\":'. Or take workers 0.",
+    )
 
 
 class _Pool:

@@ -231,3 +231,18 @@ def test_sizes_that_cannot_be(size: object):
         settings(size=size)
     with pytest.raises(SettingsError, match="cannot have 18 frames"):
         settings(frames=18)
+
+
+def test_diffsynth_reads_it(made: Path):
+    """The consumer itself, with the columns of its VACE training."""
+    from diffsynth.core.data.unified_dataset import UnifiedDataset
+
+    operator = UnifiedDataset.default_video_operator(
+        base_path=str(made), height=48, width=64, num_frames=17, frame_rate=16
+    )
+    dataset = UnifiedDataset(str(made), str(made / "metadata.csv"), 1, COLUMNS[:1] + COLUMNS[2:], operator)
+    assert len(dataset) == 3
+    row = dataset[0]
+    assert [picture.size for picture in row["video"]] == [(64, 48)] * 17 == [p.size for p in row["vace_video"]]
+    first, reference = np.asarray(row["video"][0], int), np.asarray(row["vace_reference_image"][0], int)
+    assert np.abs(first - reference).mean() < 6 and row["prompt"] == read_rows(made)[0]["prompt"]
