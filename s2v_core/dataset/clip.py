@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..aist.catalog import Entry
-from ..errors import MissingPackageError, ModelFileError, S2VError, SettingsError
+from ..errors import Interrupted, MissingPackageError, ModelFileError, S2VError, SettingsError
 from ..files import sha256_file
 from ..pose.aistpp import LACKS
 from ..pose.track import PoseTrack
@@ -26,6 +26,8 @@ from .trim import choose_start
 
 CLIPS, CONTROLS, REFERENCES, POSES = "clips", "controls", "references", "poses"
 AISTPP_ATTRIBUTION = "AIST++ annotations (R. Li, S. Yang, D. A. Ross, A. Kanazawa, ICCV 2021), CC BY 4.0"
+UNEXPECTED = "in an unexpected way"
+_log = logging.getLogger(__name__)
 _PACKAGE = __name__.rpartition(".dataset.")[0]
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _ENLARGED, _CUT = 1.05, 0.1
@@ -72,6 +74,16 @@ def try_clip(job: ClipJob, should_stop: Callable[[], bool]) -> Outcome:
     except (OSError, MemoryError) as error:
         problem = S2VError(f"{job.entry.file} could not be prepared.", got=str(error) or type(error).__name__)
         return Outcome(None, problem.to_dict(), _is_full(error))
+    except Interrupted:
+        raise
+    except Exception as error:  # whatever a damaged file sets off, the other clips go on
+        _log.warning("%s failed unexpectedly", job.entry.file, exc_info=True)
+        problem = S2VError(
+            f"{job.entry.file} failed {UNEXPECTED}.",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Leave the file out, and tell the makers of this project.",
+        )
+        return Outcome(None, problem.to_dict())
 
 
 def make_clip(job: ClipJob, should_stop: Callable[[], bool]) -> dict[str, Any]:
@@ -88,7 +100,8 @@ def make_clip(job: ClipJob, should_stop: Callable[[], bool]) -> dict[str, Any]:
         clip, info, start = read_dance(path, settings, entry.tempo, should_stop=should_stop)
         found = _pose(job, clip, info, start, should_stop)
         track = _tidied(found, settings)
-        drawn = draw_pose(track, palette=settings.palette, hands=settings.hands, face=settings.face)
+        with _heard():  # that some pictures are black is among the notes already
+            drawn = draw_pose(track, palette=settings.palette, hands=settings.hands, face=settings.face)
         prompt = _prompt(job)
         names = {
             "video": f"{CLIPS}/{entry.id}.{settings.container}",
@@ -288,16 +301,14 @@ def _notes(
 
 @contextmanager
 def _heard() -> Iterator[list[str]]:
-    """The warnings that the project's own loggers give meanwhile, as texts; nothing is printed."""
+    """The warnings that the project's own loggers give meanwhile, as texts; they reach nobody else."""
     said: list[str] = []
     logger = logging.getLogger(_PACKAGE)
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    handed_on = logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False
+    before, handed_on = logger.handlers[:], logger.propagate
+    logger.handlers[:], logger.propagate = [handler], False
     try:
         yield said
     finally:
-        logger.removeHandler(handler)
-        logger.propagate = handed_on
+        logger.handlers[:], logger.propagate = before, handed_on

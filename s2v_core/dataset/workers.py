@@ -41,7 +41,7 @@ def work_through(
     many processes, or 0 for this one. Each process holds a lock in ``folder`` as long as it lives (see
     ``wait_for_orphans``), and ends when this one does, also when this one is killed. A process that dies takes down the
     pool: what was in work then is begun again, one by one; whoever dies again gets ``Died``. What ``make`` raises comes
-    through. Raises ``Interrupted`` when ``should_stop()`` says so, after the processes have ended, and ``S2VError`` when
+    through. Raises ``Interrupted`` when ``should_stop()`` says so, after the processes have ended, and S2VError when
     three jobs died and nothing was ever finished.
     """
     if not workers:

@@ -227,7 +227,8 @@ def _open(path: Path) -> InputContainer:
 
     try:
         # Only local files: a playlist in disguise must not reach out to the network.
-        return av.open(str(path), options={"protocol_whitelist": "file"})
+        # Titles of old files are often not UTF-8.
+        return av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except av.FFmpegError as error:
         if head_of(path)[4:8] == b"ftyp":
             raise VideoError(
@@ -250,6 +251,13 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     # The cover picture of a music file counts as video for FFmpeg, not for anybody else.
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise VideoError(
+                    f"The video in {path.name} is of a kind that cannot be decoded.",
+                    expected="a codec that FFmpeg knows, such as H.264, HEVC, VP9 or AV1",
+                    got="an unknown one",
+                    remedy="Copy or download it again: the file may be damaged. Otherwise encode it anew.",
+                )
             stream.thread_type = "AUTO"
             return stream
     kinds = sorted({stream.type for stream in container.streams})

@@ -68,7 +68,9 @@ def test_what_is_wrong_stands_first(made: Path, tmp_path: Path):
     page = Page(text)
     assert not page.open and page.cards[:2] == ["damaged", "damaged"] and len(page.cards) == 3
     assert "is missing." in text and "was changed after it was made." in text and "clips/stray.mp4" in text
-    places = [text.index(word) for word in ("1 failed", "files were not taken", "belong to no clip", "<article")]
+    places = [
+        text.index(word) for word in ("1 failed", "1 file was not taken", "1 file belongs to no clip", "<article")
+    ]
     assert places == sorted(places)
     assert "&lt;i&gt;holiday.mp4" in text and "<i>holiday" not in text
     for link in page.links:
