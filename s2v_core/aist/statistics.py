@@ -13,6 +13,7 @@ from .catalog import Entry
 from .names import CAMERAS, GENRES, SITUATIONS
 
 NOT_GIVEN = "not given"
+_MANY = 12
 
 Counts = dict[str, dict[str, int]]
 
@@ -81,16 +82,28 @@ def _stacked(axes: Any, genres: Counts, situations: list[str]) -> None:
     )
     axes.invert_yaxis()
     axes.set_title("genre and situation")
-    axes.legend(fontsize=8, frameon=False)
+    # Below the axes: inside it would lie on a bar.
+    axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=4)
+    totals = [sum(genres[name].values()) for name in names]
+    _number(axes, axes.barh(names, [0] * len(names), left=totals), totals)
+    axes.margins(x=0.08)
     _plain(axes)
 
 
 def _bars(axes: Any, kind: str, counted: dict[str, int]) -> None:
-    axes.bar([_short(value) for value in counted], list(counted.values()), color="C0")
+    bars = axes.bar([_short(value) for value in counted], list(counted.values()), color="C0")
+    many = len(counted) > _MANY
     # Many names stand side by side only when they are turned.
-    axes.tick_params(axis="x", labelrotation=90 if len(counted) > 12 else 0, labelsize=8)
+    axes.tick_params(axis="x", labelrotation=90 if many else 0, labelsize=8)
+    if not many:
+        _number(axes, bars, list(counted.values()))
+        axes.margins(y=0.08)
     axes.set_title(kind)
     _plain(axes)
+
+
+def _number(axes: Any, bars: Any, sizes: list[int]) -> None:
+    axes.bar_label(bars, [f"{size:,}" for size in sizes], padding=3, fontsize=8, color="#555555")
 
 
 def _plain(axes: Any) -> None:

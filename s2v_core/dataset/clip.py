@@ -199,7 +199,7 @@ def _is_full(error: BaseException | None) -> bool:
 
 def _pose(job: ClipJob, clip: Clip, info: VideoInfo, start: Fraction, should_stop: Callable[[], bool]) -> PoseTrack:
     if job.settings.pose == AISTPP:
-        return _keypoints(job, info, start)
+        return keypoints_of(job, info, start)
     from ..pose.extract import choose_backend, extract_pose
     from ..pose.settings import ExtractSettings
 
@@ -220,7 +220,8 @@ def _dwpose_nets(threads: int) -> Any:
     return load_nets(threads=threads)
 
 
-def _keypoints(job: ClipJob, info: VideoInfo, start: Fraction) -> PoseTrack:
+def keypoints_of(job: ClipJob, info: VideoInfo, start: Fraction) -> PoseTrack:
+    """The pose of a job's clip, which begins at ``start`` seconds, out of AIST++. Raises ``SettingsError``."""
     from ..aist.keypoints import FPS, load_keypoints2d
     from ..pose.aistpp import aistpp_track
 

@@ -27,18 +27,21 @@ Row = dict[str, Any]
 
 
 def read_rows(folder: str | os.PathLike[str]) -> list[Row]:
-    """The rows of a dataset's manifest; none when there is no manifest. Raises ``SettingsError`` with the line."""
-    return _rows(Path(folder) / MANIFEST)[0]
+    """The rows of a dataset's manifest; none when there is no manifest. Raises ``SettingsError`` with the line.
+
+    After a run that was stopped a clip may have several; the last one is its own.
+    """
+    return list({row["id"]: row for row in _rows(Path(folder) / MANIFEST)[0]}.values())
 
 
 def mend(folder: Path) -> list[Row]:
-    """``read_rows``, after a torn last line was cut off the file. Of a clip's several rows the last one counts."""
+    """All rows, also earlier ones of the same clips, after a torn last line was cut off the file."""
     path = folder / MANIFEST
     rows, whole = _rows(path)
     if path.exists() and path.stat().st_size > whole:
         with path.open("rb+") as stream:
             stream.truncate(whole)
-    return list({row["id"]: row for row in rows}.values())
+    return rows
 
 
 def add_row(folder: Path, row: Row) -> None:
@@ -49,14 +52,17 @@ def add_row(folder: Path, row: Row) -> None:
         os.fsync(stream.fileno())
 
 
-def write_lists(folder: Path, rows: Iterable[Row], report: dict[str, Any]) -> None:
-    """Write the manifest in the order of ids, the tables and the report, each in one step.
+def write_lists(folder: Path, rows: Iterable[Row], report: dict[str, Any], *, final: bool) -> None:
+    """Write the tables and the report, and when this is ``final`` the manifest in the order of ids; each in one step.
+
+    Before that the manifest keeps all rows, also those that other settings made: what they name can be used again.
 
     ``metadata.csv`` holds the clips to train on. Those of "val" and "test" are in ``metadata_val.csv`` and
     ``metadata_test.csv``, where a dataset has such. Paths are relative to the folder.
     """
     ordered = sorted(rows, key=lambda row: str(row["id"]))
-    write_text_atomic(folder / MANIFEST, "".join(f"{canonical_json(row)}\n" for row in ordered))
+    if final:
+        write_text_atomic(folder / MANIFEST, "".join(f"{canonical_json(row)}\n" for row in ordered))
     for split in SPLITS:
         path = folder / (METADATA if split == TRAIN else f"metadata_{split}.csv")
         chosen = [row for row in ordered if row["split"] == split]

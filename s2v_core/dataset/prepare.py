@@ -122,6 +122,7 @@ class _Run:
         self.entries = [entry for entry in catalog.entries if splits.get(entry.id, UNUSED) != UNUSED]
         self.rows: dict[str, Row] = {}
         self.problems: list[dict[str, str]] = []
+        self.before: list[Row] = []
         self.made = 0
 
     def go(
@@ -132,7 +133,8 @@ class _Run:
         should_stop: Callable[[], bool] | None,
     ) -> Prepared:
         """The run itself; see ``prepare``."""
-        there = {row["id"]: row for row in mend(self.root)}
+        self.before = mend(self.root)
+        there = {row["id"]: row for row in self.before}
         recipe = _recipe(self.settings, self.sources)
         threads = max(1, (os.cpu_count() or 1) // max(1, workers))
         jobs = []
@@ -157,14 +159,16 @@ class _Run:
                 for job, outcome in outcomes:
                     tell(job.entry.id, self._take(job, outcome))
         except (Interrupted, KeyboardInterrupt):
-            self._write()
+            self._write(final=False)
             raise Interrupted(
                 f"Stopped after {len(self.rows)} of {total} clips. What was finished is kept; the same call goes on."
             ) from None
         except S2VError:
-            self._write()
+            self._write(final=False)
             raise
-        self._write()
+        # In this order: a run that is killed in between still knows what is to be removed.
+        self._clean()
+        self._write(final=True)
         return Prepared(self.root, self.made, kept, tuple(self.problems), tuple(self.rows.values()))
 
     def _take(self, job: ClipJob, outcome: Outcome | Died[ClipJob]) -> str:
@@ -231,12 +235,14 @@ class _Run:
             )
         if others == "keep":
             self.rows |= there
-            return
-        for row in there.values():
-            for name in row["files"]:
-                safe_join(self.root, name).unlink(missing_ok=True)
 
-    def _write(self) -> None:
+    def _clean(self) -> None:
+        """Remove the files of earlier rows that no row names any more; nothing else."""
+        named = {name for row in self.rows.values() for name in row["files"]}
+        for name in {name for row in self.before for name in row["files"]} - named:
+            safe_join(self.root, name).unlink(missing_ok=True)
+
+    def _write(self, *, final: bool) -> None:
         order = sorted(self.problems, key=lambda problem: problem["id"])
         chosen = [entry for entry in self.entries if entry.id in self.rows]
         report = {
@@ -252,7 +258,7 @@ class _Run:
             "problems": order,
             "refused": [asdict(refused) for refused in self.catalog.refused],
         }
-        write_lists(self.root, self.rows.values(), report)
+        write_lists(self.root, self.rows.values(), report, final=final)
 
 
 def _check(settings: PrepareSettings, sources: Sources, workers: int, others: str) -> None:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from s2v_core.aist.catalog import scan_folder
+from s2v_core.aist.catalog import make_entry, scan_folder
 from s2v_core.dataset.manifest import COLUMNS, read_report, read_rows
 from s2v_core.dataset.prepare import Progress, Sources, prepare
 from s2v_core.errors import Interrupted, SettingsError
@@ -19,7 +21,7 @@ from s2v_core.prompts.facts import SubjectCard
 from s2v_core.video.clip import Clip
 from s2v_core.video.read import read_clip
 from s2v_core.video.write import write_clip
-from tests.dataset.toy_videos import contents, frames_of, names, settings, write_videos
+from tests.dataset.toy_videos import contents, frames_of, names, settings, write_keypoints, write_videos
 
 NAME = "gBR_sBM_c01_d04_mBR0_ch01"
 
@@ -119,10 +121,28 @@ def test_only_what_changed_is_made_again(videos: Path, dataset: Path, tmp_path: 
     other.write_bytes(bytes(reversed(other.read_bytes())))
     result = prepare(scan_folder(source), dataset, settings(), sources=points_of(source))
     assert (result.made, result.kept, len(result.problems)) == (0, 2, 1)
+    assert not list(dataset.glob(f"*/{rows[2]['id']}.*")), "the clip of the other video is not of this dataset"
     result = prepare(
         scan_folder(videos), dataset, settings(), sources=points_of(videos, card=SubjectCard(hair="red hair"))
     )
     assert result.made == 3 and all("red hair" in row["prompt"] for row in read_rows(dataset))
+
+
+def test_other_settings_leave_nothing_old_behind_but_only_when_they_are_done(videos: Path, dataset: Path):
+    before = contents(dataset)
+    seen: list[Progress] = []
+    given = {"sources": points_of(videos), "on_progress": seen.append}
+    with pytest.raises(Interrupted):
+        prepare(scan_folder(videos), dataset, settings(container="mkv"), should_stop=lambda: bool(seen), **given)
+    assert (dataset / "metadata.csv").read_text().count("clips/") == 1, "only what has the new settings"
+    assert len(read_rows(dataset)) == 3 and before.items() - contents(dataset).items() <= {
+        item for item in before.items() if item[0] in ("manifest.jsonl", "metadata.csv", "report.json")
+    }
+    # Whoever did not mean it goes back, and what was not made anew is still there.
+    assert prepare(scan_folder(videos), dataset, settings(), **given).kept == 2
+    assert contents(dataset) == before
+    prepare(scan_folder(videos), dataset, settings(container="mkv"), **given)
+    assert {path.suffix for path in (dataset / "clips").iterdir()} == {".mkv"}
 
 
 def test_a_bad_clip_is_a_problem_and_stops_nobody(videos: Path, tmp_path: Path):
@@ -231,6 +251,39 @@ def test_sizes_that_cannot_be(size: object):
         settings(size=size)
     with pytest.raises(SettingsError, match="cannot have 18 frames"):
         settings(frames=18)
+
+
+def test_keypoints_lie_on_the_frames_of_a_59_94_video(tmp_path: Path):
+    """AIST++ counts frames: after 10 s of such a video its 60 a second are most of a frame ahead."""
+    from s2v_core.dataset.clip import ClipJob, keypoints_of
+    from s2v_core.video.read import VideoInfo
+
+    (name,) = names(1)
+    write_keypoints(tmp_path / f"{name.sequence}.pkl", 900)
+    given = settings(size="1920x1088")
+    job = ClipJob(make_entry(str(name)), "", "", "", given, SubjectCard(), "", "", keypoints=str(tmp_path))
+    rate = Fraction(60000, 1001)
+    track = keypoints_of(job, VideoInfo(1920, 1080, rate, Fraction(15), 900, 0, "h264"), Fraction(10))
+    frames = np.round([float((10 + Fraction(k, 16)) * rate) for k in range(17)])
+    scale = 1088 / 1080
+    wanted = 960 + 200 * np.sin(frames / 20) * scale
+    assert np.abs(track.points[:, 0, 0, 0] - wanted).max() < 0.02
+    assert np.abs(960 + 200 * np.sin((frames + 1) / 20) * scale - wanted).max() > 5, "one frame later is far away"
+
+
+def test_the_cameras_directions_are_in_the_facts(videos: Path, tmp_path: Path):
+    from scipy.spatial.transform import Rotation
+
+    from tests.aist.test_views import setting
+
+    catalog = scan_folder(videos)
+    catalog = replace(catalog, entries=catalog.entries[:1])
+    (tmp_path / "cameras").mkdir()
+    (tmp_path / "cameras" / "mapping.txt").write_text(f"{catalog.entries[0].sequence} setting1\n")
+    (tmp_path / "cameras" / "setting1.json").write_text(json.dumps(setting(Rotation.identity(), np.zeros(3))))
+    prepare(catalog, tmp_path / "out", settings(), sources=points_of(videos, cameras=tmp_path / "cameras"))
+    facts = read_rows(tmp_path / "out")[0]["facts"]
+    assert facts["azimuth"] == 0 and facts["elevation"] == pytest.approx(2.29, abs=0.1)
 
 
 def test_diffsynth_reads_it(made: Path):
