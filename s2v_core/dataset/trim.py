@@ -66,7 +66,7 @@ def motion(path: Path, rate: Fraction) -> Array:
     for frame in frames_from(path, Fraction(0)):
         if frame.time < moments / rate:
             continue
-        small = resize(frame.picture(), _SMALL).astype(np.int16)
+        small = resize(frame.picture(shrink=lambda _: _SMALL), _SMALL).astype(np.int16)
         # A frame that stands for several moments does not move in between.
         while moments / rate <= frame.time:
             if before is not None:

@@ -37,11 +37,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame. ``time`` and ``end``: seconds since the file's first frame. ``picture()``: RGB uint8 [H, W, 3]."""
+    """One frame. ``time`` and ``end``: seconds since the file's first frame. ``picture()``: RGB uint8 [H, W, 3].
+
+    ``picture(shrink=...)`` may come out smaller, see ``color.picture_of``.
+    """
 
     time: Fraction
     end: Fraction
-    picture: Callable[[], Image]
+    picture: Callable[..., Image]
 
 
 @dataclass(frozen=True)
@@ -340,5 +343,5 @@ def _animation_frames(path: Path) -> Iterator[Frame]:
             yield Frame(at, end if step == steps - 1 else at + _STEP, shown)
 
 
-def _same(image: Image) -> Image:
+def _same(image: Image, shrink: object = None) -> Image:
     return image

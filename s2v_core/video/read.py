@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from ..errors import Interrupted, VideoError
 from ..files import sha256_file
 from .clip import Clip, Source
 from .decode import Frame, VideoInfo, frames_from, info_of
-from .fit import Image, Size, check_fit, check_size, fit_image
+from .fit import Image, Size, check_fit, check_size, fit_image, inner_size
 
 __all__ = ["VideoInfo", "pick_frames", "probe_clip", "read_clip"]
 
@@ -66,6 +67,7 @@ def read_clip(
     check_fit(fit)
     wanted_size = None if size is None else check_size(size)
     file = _existing(path)
+    shrink = functools.partial(inner_size, dst_size=wanted_size, fit=fit) if wanted_size else None
 
     ended: list[Frame] = []
     moments = (begin + k / rate for k in (itertools.count() if frames is None else range(frames)))
@@ -76,7 +78,7 @@ def read_clip(
         if frame is previous:
             kept.repeat(len(kept) - 1)
         else:
-            picture = frame.picture()
+            picture = frame.picture(shrink=shrink)
             kept.add(fit_image(picture, wanted_size, fit) if wanted_size else picture, frame.time)
             previous = frame
         if on_progress:
