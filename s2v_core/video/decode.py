@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import VideoError
 from .animation import animation_kind, animation_pictures, head_of
-from .color import picture_of, warn_if_hdr
+from .color import Turn, picture_of, turn_of, warn_if_hdr
 from .ffv1 import checksums_hold, has_checksums
 from .fit import Image
 
@@ -103,11 +103,12 @@ def _av_frames(path: Path, start: Fraction) -> Iterator[Frame]:
             raise _no_frame(path)
         origin = first[0]
         warn_if_hdr(first[1], path.name)
+        turn = turn_of(first[1])
         shown: Iterator[tuple[Fraction, av.VideoFrame]] | None = itertools.chain([first], decoded)
         if start > _SEEK_FROM:
             shown = _sought(container, stream, path, origin + start)
         if shown is not None:
-            yield from _timed(container, stream, path, origin, shown)
+            yield from _timed(container, stream, path, origin, shown, turn)
             return
     # A file that cannot be searched is read from its beginning.
     yield from _av_frames(path, Fraction(0))
@@ -119,6 +120,7 @@ def _timed(
     path: Path,
     origin: Fraction,
     shown: Iterator[tuple[Fraction, av.VideoFrame]],
+    turn: Turn,
 ) -> Iterator[Frame]:
     from av.video.reformatter import VideoReformatter
 
@@ -147,7 +149,9 @@ def _timed(
             interval = time - last.time or interval
         promised = frame.duration * base if frame.duration else None
         duration = promised or interval
-        last = Frame(time, time + duration, functools.partial(picture_of, frame, path.name, aspect, converter))
+        last = Frame(
+            time, time + duration, functools.partial(picture_of, frame, path.name, aspect, converter, turn=turn)
+        )
         yield last
     declared = _declared(container, stream, origin)
     if last is not None and declared is not None and declared - last.end > max(2 * interval, Fraction(1, 10)):
