@@ -103,10 +103,11 @@ def write_sources(folder: Path, count: int) -> Path:
     """``count`` clips of 8 s under AIST names, with keypoints; they share one file's bytes."""
     folder.mkdir(parents=True)
     (folder / "keypoints2d").mkdir()
-    make(folder / "first", times_of(8))
+    first = folder.parent / "first.mp4"
+    make(first, times_of(8))
     points = write_keypoints(folder / "points", 480)
     for name in names(count):
-        os.link(folder / "first", folder / f"{name}.mp4")
+        os.link(first, folder / f"{name}.mp4")
         os.link(points, folder / "keypoints2d" / f"{name.sequence}.pkl")
     return folder
 
