@@ -14,6 +14,7 @@ class Skeleton2VideoExtension(ComfyExtension):
         """Every node of the pack."""
         return [
             aist.LoadAistClip,
+            aist.AistDataset,
             pose.ExtractPose,
             pose.EditPose,
             pose.RetargetPose,

@@ -1,4 +1,4 @@
-"""From a dance clip in the host's input folder to frames and the facts of its name."""
+"""From dance clips in the host's input folder to frames and the facts of their names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..s2v_core.aist.catalog import scan_folder
+from ..s2v_core.aist.choose import LAST_SEED, RANDOM, Selection, choose_view, pick, select
+from ..s2v_core.aist.names import CAMERAS
+from ..s2v_core.dataset.settings import PrepareSettings
 from ..s2v_core.errors import S2VError
+from ..s2v_core.options import option
 from . import host, sockets
+
+AS_CHOSEN = "as chosen"
+FILTERS = ("genre", "situation", "dancer", "music", "choreography", "camera")
+PIECE = ("size", "frames", "fps", "fit", "trim", "offset", "short")
+MOST = 16
 
 
 class LoadAistClip(io.ComfyNode):
@@ -71,6 +81,22 @@ class LoadAistClip(io.ComfyNode):
                     default="error",
                     tooltip="When the video ends too early: stop with an error, hold its last frame, or begin again.",
                 ),
+                io.Combo.Input(
+                    "camera",
+                    options=[AS_CHOSEN, RANDOM, *CAMERAS],
+                    default=AS_CHOSEN,
+                    optional=True,
+                    tooltip="Take the same dance from another camera; its file must lie beside the chosen one.",
+                ),
+                io.Int.Input(
+                    "camera_seed",
+                    default=0,
+                    min=0,
+                    max=LAST_SEED,
+                    control_after_generate=True,
+                    optional=True,
+                    tooltip="Decides the random camera: the same seed, the same camera.",
+                ),
             ],
             outputs=[
                 io.Image.Output("images", display_name="frames", tooltip="The frames."),
@@ -78,6 +104,13 @@ class LoadAistClip(io.ComfyNode):
                 sockets.ClipName.Output("clip_name", display_name="clip name", tooltip="For Build Dance Prompt."),
                 io.Float.Output("rate", display_name="fps", tooltip="Frames a second."),
                 io.String.Output("facts", display_name="facts", tooltip="What the file name says, to read."),
+                io.String.Output("genre", display_name="genre", tooltip="AIST's code, for example gBR."),
+                io.String.Output("situation", display_name="situation", tooltip="AIST's code, for example sBM."),
+                io.String.Output("camera_used", display_name="camera used", tooltip="c01 to c10."),
+                io.String.Output("dancers", display_name="dancers", tooltip="For example d04."),
+                io.String.Output("music", display_name="music", tooltip="For example mBR0."),
+                io.String.Output("choreography", display_name="choreography", tooltip="For example ch01."),
+                io.Float.Output("tempo", display_name="tempo", tooltip="Beats a minute; 0 when it is unknown."),
             ],
         )
 
@@ -91,21 +124,32 @@ class LoadAistClip(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, video: str, **_: Any) -> str:
+    def fingerprint_inputs(cls, video: str, camera: str = AS_CHOSEN, camera_seed: int = 0, **_: Any) -> str:
         """Changes with the file, so that another video of the same name is read anew."""
         try:
-            return host.file_stamp(host.input_file(video))
+            return host.file_stamp(_view(video, camera, camera_seed))
         except (S2VError, OSError):
             return "missing"
 
     @classmethod
     def execute(
-        cls, video: str, fps: int, frames: int, width: int, height: int, fit: str, start: float, short: str
+        cls,
+        video: str,
+        fps: int,
+        frames: int,
+        width: int,
+        height: int,
+        fit: str,
+        start: float,
+        short: str,
+        camera: str = AS_CHOSEN,
+        camera_seed: int = 0,
     ) -> io.NodeOutput:
         """Read the frames and the name."""
         from ..s2v_core.video.read import read_clip
 
-        path = host.input_file(video)
+        host.check_choice("camera", camera, [AS_CHOSEN, RANDOM, *CAMERAS])
+        path = _view(video, camera, camera_seed)
         progress = host.Progress(frames)
         with host.interruptible() as should_stop:
             clip = read_clip(
@@ -121,7 +165,120 @@ class LoadAistClip(io.ComfyNode):
             )
         name, facts = _name_and_facts(path.name)
         images = host.to_image(clip.frames)
-        return io.NodeOutput(images, host.to_video(images, clip.fps), name, float(clip.fps), facts)
+        return io.NodeOutput(images, host.to_video(images, clip.fps), name, float(clip.fps), facts, *_codes(name))
+
+
+class AistDataset(io.ComfyNode):
+    """Chooses clips of a folder by their facts, and reads the same piece of each."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="Skeleton2Video_AistDataset",
+            display_name="AIST Dataset",
+            category="Skeleton2Video/clip",
+            description=(
+                "Chooses clips out of a folder of dance clips: by genre, situation, dancer, music, choreography and "
+                "camera; one by its place or drawn by the seed, or several as a batch, for which everything that is "
+                "connected runs once each."
+            ),
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=host.input_folders(host.VIDEO_SUFFIXES),
+                    default=".",
+                    tooltip="ComfyUI's input folder (.) or one below it; folders inside it count, too.",
+                ),
+                *(host.widget(option(Selection, name)) for name in FILTERS),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=LAST_SEED,
+                    control_after_generate=True,
+                    tooltip="Decides random cameras and drawn clips: the same seed, the same choice.",
+                ),
+                io.Int.Input(
+                    "index",
+                    default=-1,
+                    min=-1,
+                    max=1_000_000,
+                    tooltip="Place of the clip among the chosen ones, from 0; -1 draws by the seed.",
+                ),
+                io.Int.Input(
+                    "count", default=1, min=1, max=MOST, tooltip="How many clips, from that place on or drawn."
+                ),
+                *(host.widget(option(PrepareSettings, name)) for name in PIECE),
+                io.Boolean.Input(
+                    "any_name", default=False, tooltip="Also take clips without an AIST name; they have no facts."
+                ),
+            ],
+            outputs=[
+                io.Image.Output("images", display_name="frames", is_output_list=True, tooltip="Each clip's frames."),
+                sockets.ClipName.Output(
+                    "clip_names", display_name="clip names", is_output_list=True, tooltip="For Build Dance Prompt."
+                ),
+                io.String.Output("files", display_name="files", is_output_list=True, tooltip="The files' names."),
+                io.String.Output(
+                    "facts", display_name="facts", is_output_list=True, tooltip="What each name says, to read."
+                ),
+                io.Float.Output("rate", display_name="rate", tooltip="Frames a second."),
+                io.Int.Output("total", display_name="total", tooltip="How many clips the filters leave."),
+                io.String.Output("report", display_name="report", tooltip="What was left out and refused, and why."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **given: Any) -> str:
+        """Changes with the chosen files."""
+        try:
+            _, _, files = _chosen(given)
+            return " ".join(f"{path} {host.file_stamp(path)}" for _, path in files)
+        except (S2VError, OSError):
+            return "missing"
+
+    @classmethod
+    def execute(cls, **given: Any) -> io.NodeOutput:
+        """Choose the clips and read them."""
+        from ..s2v_core.dataset.clip import read_dance
+
+        settings = PrepareSettings(**{name: given[name] for name in PIECE})
+        total, report, files = _chosen(given)
+        progress = host.Progress(len(files) * settings.frames)
+        images: list[Any] = []
+        with host.interruptible() as should_stop:
+            for entry, path in files:
+                before = len(images) * settings.frames
+                clip, _, _ = read_dance(
+                    path,
+                    settings,
+                    entry.tempo,
+                    on_progress=lambda done, _, before=before: progress(before + done),  # type: ignore[misc]
+                    should_stop=should_stop,
+                )
+                images.append(host.to_image(clip.frames))
+        names = [entry.name for entry, _ in files]
+        facts = [_name_and_facts(str(entry.name or path.name))[1] for entry, path in files]
+        taken = [entry.file for entry, _ in files]
+        return io.NodeOutput(images, names, taken, facts, float(settings.rate), total, report)
+
+
+def _chosen(given: dict[str, Any]) -> tuple[int, str, list[tuple[Any, Any]]]:
+    """How many clips the filters leave, a report, and the picked (entry, path)."""
+    catalog = scan_folder(host.input_folder(given["folder"]), any_name=given["any_name"])
+    selection = Selection(**{name: given[name] for name in FILTERS}, seed=given["seed"])
+    chosen = select(catalog, selection)
+    picked = pick(chosen.catalog.entries, given["index"], given["count"], given["seed"])
+    lines = [f"{len(chosen.catalog)} of {len(catalog)} clips"]
+    lines += [f"{count} left out by {what}" for what, count in chosen.left_out.items()]
+    lines += [f"not taken: {refused.file}: {refused.reason}" for refused in catalog.refused]
+    return len(chosen.catalog), "\n".join(lines), [(entry, catalog.path(entry)) for entry in picked]
+
+
+def _view(video: str, camera: str, seed: int) -> Any:
+    path = host.input_file(video)
+    return path if camera == AS_CHOSEN else choose_view(path, camera, seed)
 
 
 def _name_and_facts(file_name: str) -> tuple[Any, str]:
@@ -139,3 +296,12 @@ def _name_and_facts(file_name: str) -> tuple[Any, str]:
         ("camera", name.camera_name),
     )
     return name, "\n".join([file_name, *(f"{label}: {fact}" for label, fact in facts if fact)])
+
+
+def _codes(name: Any) -> list[Any]:
+    """The outputs from ``genre`` to ``tempo``; empty and 0 for a clip without an AIST name."""
+    if name is None:
+        return [*[""] * 6, 0.0]
+    cast = "+".join(name.dancers)
+    codes = [name.genre, name.situation, name.camera, cast, name.music, name.choreography]
+    return [*codes, float(name.tempo_bpm or 0)]

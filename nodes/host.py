@@ -134,6 +134,26 @@ def input_files(suffixes: tuple[str, ...]) -> list[str]:
     return sorted(file.replace(os.sep, "/") for file in files if file.lower().endswith(suffixes))
 
 
+def input_folders(suffixes: tuple[str, ...]) -> list[str]:
+    """The host's input folder, as ".", and the folders below it that hold files of these kinds, for a combo."""
+    parents = {Path(file).parent.as_posix() for file in input_files(suffixes)}
+    return [".", *sorted(parents - {"."})]
+
+
+def input_folder(name: str) -> Path:
+    """The folder that a combo of ``input_folders`` names. Raises ``SettingsError`` when it is none or leaves input."""
+    root = Path(os.path.abspath(folder_paths.get_input_directory()))  # noqa: PTH100 (must not follow links)
+    path = Path(os.path.abspath(root / name.strip()))  # noqa: PTH100
+    if (path != root and root not in path.parents) or not path.is_dir():
+        raise SettingsError(
+            f"There is no folder {name!r}.",
+            expected=f"a folder inside {root}",
+            got=str(path),
+            remedy="Put the clips, or a link to their folder, into ComfyUI's input folder.",
+        )
+    return path
+
+
 def input_file(name: str, what: str = "video") -> Path:
     """The file (``what`` it is, for errors) that a combo over the input folder names, also as ``name [output]``.
 

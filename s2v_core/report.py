@@ -54,10 +54,23 @@ class Show:
     """Progress bars on stderr: the pose's frames, the cells of a sweep and the steps of the cell in work."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
         )
         self._tasks: dict[str, Any] = {}
 
@@ -83,6 +96,12 @@ class Show:
     def tokens(self, done: int, total: int) -> None:
         """Tokens of a caption or a rewrite, of those that it may have."""
         self._set("tokens", done, total)
+
+    def clip(self, event: Any) -> None:
+        """A ``dataset.prepare.Progress``."""
+        if event.problem:
+            self.say(f"failed: {event.problem}")
+        self._set("clips", event.done, event.total)
 
     def bytes(self, file: str, done: int, total: int) -> None:
         """Bytes of a download, shown as MB."""

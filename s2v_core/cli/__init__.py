@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .aist import aist_app
 from .console import Device, Dtype, Json, Out, command, progress
 from .lora import lora_app
 from .models import models_app
@@ -28,6 +29,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(lora_app, name="lora")
 app.add_typer(nano_app, name="nano")
 app.add_typer(train_app, name="train")
+app.add_typer(aist_app, name="aist")
 
 
 @app.callback(invoke_without_command=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import VideoError
 from .animation import animation_kind, animation_pictures, head_of
-from .color import picture_of, warn_if_hdr
+from .color import Turn, picture_of, turn_of, warn_if_hdr
 from .ffv1 import checksums_hold, has_checksums
 from .fit import Image
 
@@ -37,11 +37,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame. ``time`` and ``end``: seconds since the file's first frame. ``picture()``: RGB uint8 [H, W, 3]."""
+    """One frame. ``time`` and ``end``: seconds since the file's first frame. ``picture()``: RGB uint8 [H, W, 3].
+
+    ``picture(shrink=...)`` may come out smaller, see ``color.picture_of``.
+    """
 
     time: Fraction
     end: Fraction
-    picture: Callable[[], Image]
+    picture: Callable[..., Image]
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,12 @@ def _av_frames(path: Path, start: Fraction) -> Iterator[Frame]:
             raise _no_frame(path)
         origin = first[0]
         warn_if_hdr(first[1], path.name)
+        turn = turn_of(first[1])
         shown: Iterator[tuple[Fraction, av.VideoFrame]] | None = itertools.chain([first], decoded)
         if start > _SEEK_FROM:
             shown = _sought(container, stream, path, origin + start)
         if shown is not None:
-            yield from _timed(container, stream, path, origin, shown)
+            yield from _timed(container, stream, path, origin, shown, turn)
             return
     # A file that cannot be searched is read from its beginning.
     yield from _av_frames(path, Fraction(0))
@@ -116,6 +120,7 @@ def _timed(
     path: Path,
     origin: Fraction,
     shown: Iterator[tuple[Fraction, av.VideoFrame]],
+    turn: Turn,
 ) -> Iterator[Frame]:
     from av.video.reformatter import VideoReformatter
 
@@ -144,7 +149,9 @@ def _timed(
             interval = time - last.time or interval
         promised = frame.duration * base if frame.duration else None
         duration = promised or interval
-        last = Frame(time, time + duration, functools.partial(picture_of, frame, path.name, aspect, converter))
+        last = Frame(
+            time, time + duration, functools.partial(picture_of, frame, path.name, aspect, converter, turn=turn)
+        )
         yield last
     declared = _declared(container, stream, origin)
     if last is not None and declared is not None and declared - last.end > max(2 * interval, Fraction(1, 10)):
@@ -227,7 +234,8 @@ def _open(path: Path) -> InputContainer:
 
     try:
         # Only local files: a playlist in disguise must not reach out to the network.
-        return av.open(str(path), options={"protocol_whitelist": "file"})
+        # Titles of old files are often not UTF-8.
+        return av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except av.FFmpegError as error:
         if head_of(path)[4:8] == b"ftyp":
             raise VideoError(
@@ -250,6 +258,13 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     # The cover picture of a music file counts as video for FFmpeg, not for anybody else.
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise VideoError(
+                    f"The video in {path.name} is of a kind that cannot be decoded.",
+                    expected="a codec that FFmpeg knows, such as H.264, HEVC, VP9 or AV1",
+                    got="an unknown one",
+                    remedy="Copy or download it again: the file may be damaged. Otherwise encode it anew.",
+                )
             stream.thread_type = "AUTO"
             return stream
     kinds = sorted({stream.type for stream in container.streams})
@@ -332,5 +347,5 @@ def _animation_frames(path: Path) -> Iterator[Frame]:
             yield Frame(at, end if step == steps - 1 else at + _STEP, shown)
 
 
-def _same(image: Image) -> Image:
+def _same(image: Image, shrink: object = None) -> Image:
     return image

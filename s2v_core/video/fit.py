@@ -45,20 +45,25 @@ def fit_image(image: Image, size: Size, fit: str = "letterbox", fill: tuple[int,
         raise VideoError("The border colour cannot be used.", expected="three numbers from 0 to 255", got=repr(fill))
     if image.shape[:2] == (height, width):
         return image
-    scale, _, _ = fit_transform((image.shape[1], image.shape[0]), (width, height), fit)
-    inner = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    inner = inner_size((image.shape[1], image.shape[0]), (width, height), fit)
     if fit == "crop":
-        # Rounding must not leave a gap of one pixel.
-        inner = (max(inner[0], width), max(inner[1], height))
         resized = resize(image, inner)
         left, top = (inner[0] - width) // 2, (inner[1] - height) // 2
         return np.ascontiguousarray(resized[top : top + height, left : left + width])
-    inner = (min(inner[0], width), min(inner[1], height))
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     canvas = np.empty((height, width, 3), np.uint8)
     canvas[:] = fill
     canvas[top : top + inner[1], left : left + inner[0]] = resize(image, inner)
     return canvas
+
+
+def inner_size(src_size: Size, dst_size: Size, fit: str) -> Size:
+    """The (width, height) to which ``fit_image`` resizes a picture before it cuts or gets its border."""
+    scale, _, _ = fit_transform(src_size, dst_size, fit)
+    width, height = (max(1, round(side * scale)) for side in src_size)
+    # Rounding must not leave a gap of one pixel, nor pass over the border.
+    meet = max if fit == "crop" else min
+    return meet(width, dst_size[0]), meet(height, dst_size[1])
 
 
 def fit_clip(clip: Clip, size: Size, fit: str = "letterbox", fill: tuple[int, int, int] = (0, 0, 0)) -> Clip:

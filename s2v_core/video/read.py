@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import numbers
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +18,7 @@ from ..errors import Interrupted, VideoError
 from ..files import sha256_file
 from .clip import Clip, Source
 from .decode import Frame, VideoInfo, frames_from, info_of
-from .fit import Image, Size, check_fit, check_size, fit_image
+from .fit import Image, Size, check_fit, check_size, fit_image, inner_size
 
 __all__ = ["VideoInfo", "pick_frames", "probe_clip", "read_clip"]
 
@@ -66,21 +69,29 @@ def read_clip(
     check_fit(fit)
     wanted_size = None if size is None else check_size(size)
     file = _existing(path)
+    shrink = functools.partial(inner_size, dst_size=wanted_size, fit=fit) if wanted_size else None
 
     ended: list[Frame] = []
     moments = (begin + k / rate for k in (itertools.count() if frames is None else range(frames)))
     kept = _Frames(file.name, frames or 64)
     previous: Frame | None = None
     shown = _watched(frames_from(file, begin), ended, should_stop)
-    for _, frame in _pick(shown, moments, lambda frame: frame.time, lambda frame: frame.end):
-        if frame is previous:
+
+    def keep(frame: Frame, again: bool) -> None:
+        if again:
             kept.repeat(len(kept) - 1)
-        else:
-            picture = frame.picture()
-            kept.add(fit_image(picture, wanted_size, fit) if wanted_size else picture, frame.time)
+            return
+        picture = frame.picture(shrink=shrink)
+        kept.add(fit_image(picture, wanted_size, fit) if wanted_size else picture, frame.time)
+
+    with _Behind() as behind:
+        for number, (_, frame) in enumerate(
+            _pick(shown, moments, lambda frame: frame.time, lambda frame: frame.end), 1
+        ):
+            behind.call(keep, frame, frame is previous)
             previous = frame
-        if on_progress:
-            on_progress(len(kept), frames)
+            if on_progress:
+                on_progress(number, frames)
     found = len(kept)
     if found < (frames or 1):
         # The picking stops early only after the last frame was seen.
@@ -131,6 +142,30 @@ def _watched(frames: Iterator[Frame], ended: list[Frame], should_stop: Callable[
         last[:] = [frame]
         yield frame
     ended[:] = last
+
+
+class _Behind:
+    """Runs calls one after the other in a thread of its own, a few of them behind: decoding goes on meanwhile."""
+
+    _MOST = 4
+
+    def __enter__(self) -> _Behind:
+        self._pool = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[None]] = deque()
+        return self
+
+    def call(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Take a call on. Raises what one of those before it raised."""
+        self._waiting.append(self._pool.submit(function, *arguments))
+        if len(self._waiting) > self._MOST:
+            self._waiting.popleft().result()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            while self._waiting and kind is None:
+                self._waiting.popleft().result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
 
 
 class _Frames:

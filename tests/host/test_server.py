@@ -10,6 +10,7 @@ pytestmark = pytest.mark.host
 
 NODES = {
     "Skeleton2Video_LoadAistClip": "Load AIST Clip",
+    "Skeleton2Video_AistDataset": "AIST Dataset",
     "Skeleton2Video_ExtractPose": "Extract Pose",
     "Skeleton2Video_EditPose": "Edit Pose",
     "Skeleton2Video_RetargetPose": "Retarget Pose",

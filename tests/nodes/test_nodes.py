@@ -23,7 +23,14 @@ LATER = ["reference_strength", "control_from", "control_to", "reference_from", "
 LATER += ["guidance_to", "guidance_schedule", "cfg_zero", "zero_init_steps", "guidance_rescale", "denoise", "mask_edge"]
 LATER += ["window_frames", "window_overlap", "preset"]
 WIDGETS = {
-    "Skeleton2Video_LoadAistClip": ["video", "fps", "frames", "width", "height", "fit", "start", "short"],
+    "Skeleton2Video_LoadAistClip": [
+        *("video", "fps", "frames", "width", "height", "fit", "start", "short"),
+        *("camera", "camera_seed"),
+    ],
+    "Skeleton2Video_AistDataset": [
+        *("folder", "genre", "situation", "dancer", "music", "choreography", "camera", "seed", "index", "count"),
+        *("size", "frames", "fps", "fit", "trim", "offset", "short", "any_name"),
+    ],
     "Skeleton2Video_ExtractPose": [
         *("fps", "backend", "palette", "layers"),
         *("detect_every", "max_people", "provider", "hands", "face"),
@@ -55,7 +62,11 @@ WIDGETS = {
     "Skeleton2Video_SweepGrid": ["page"],
 }
 OUTPUTS = {
-    "Skeleton2Video_LoadAistClip": ["frames", "video", "clip name", "fps", "facts"],
+    "Skeleton2Video_LoadAistClip": [
+        *("frames", "video", "clip name", "fps", "facts"),
+        *("genre", "situation", "camera used", "dancers", "music", "choreography", "tempo"),
+    ],
+    "Skeleton2Video_AistDataset": ["frames", "clip names", "files", "facts", "rate", "total", "report"],
     "Skeleton2Video_ExtractPose": ["pose", "control video", "report", "keypoints"],
     "Skeleton2Video_EditPose": ["pose", "report"],
     "Skeleton2Video_RetargetPose": ["pose", "before and after", "report"],

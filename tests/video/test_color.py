@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from s2v_core.video.fit import fit_clip
 from s2v_core.video.read import read_clip
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 200, 60), (30, 40, 250), (128, 128, 128)
@@ -99,3 +100,17 @@ def test_hdr_is_said_aloud(kit, tmp_path, caplog):
     path = encode_flat(tmp_path / "hdr.mp4", kit, GREY, BT2020, form="yuv420p10le", tags={"color_trc": 18})
     read_clip(path, frames=1)
     assert "HDR" in caplog.text
+
+
+@pytest.mark.parametrize("fit", ["crop", "letterbox"])
+@pytest.mark.parametrize("size", [(128, 48), (96, 64), (50, 40)])
+def test_shrinking_while_converting_is_shrinking_afterwards(kit, tmp_path, size, fit):
+    y, x = np.mgrid[0:96, 0:192]
+    waves = [128 + 90 * np.sin(x / 9 + turn) * np.cos(y / 11 + turn) for turn in range(3)]
+    path = kit.encode(tmp_path / "a.mp4", [np.stack(waves, -1).astype(np.uint8)] * 2)
+    wanted = fit_clip(read_clip(path, frames=2), size, fit).frames.astype(int)
+    found = read_clip(path, frames=2, size=size, fit=fit).frames
+    assert found.shape == wanted.shape and np.array_equal(found == 0, wanted == 0)
+    difference = found - wanted
+    assert np.abs(difference).mean() < 0.6 and np.abs(difference).max() < 8
+    assert np.abs(difference.mean(axis=(0, 1, 2))).max() < 0.15, "no colour is moved"
