@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ def goals(result: dict[str, Any]) -> dict[str, bool]:
     offs, hits = result["off by"], result["named colours hit, prompt only"]
 
     def monotone(values: list[float], way: Callable[[float, float], bool]) -> bool:
-        return all(way(one, other) for one, other in zip(values, values[1:], strict=False))
+        return all(way(one, other) for one, other in pairwise(values))
 
     return {
         "VAE >= 30 dB": result["VAE PSNR"] >= 30,
