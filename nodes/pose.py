@@ -214,6 +214,16 @@ class DrawPose(io.ComfyNode):
                 io.Int.Input(
                     "height", default=0, min=0, max=4096, step=16, tooltip="Height in pixels; 0 is the pose's own."
                 ),
+                io.Combo.Input(
+                    "stick",
+                    options=["auto", "vace", "fixed"],
+                    default="auto",
+                    optional=True,
+                    tooltip=(
+                        "Width of the lines. vace: a share of the picture, as Wan-VACE was trained; fixed: 8 pixels at "
+                        "any size, for the nano model's small pictures; auto: what belongs to the palette."
+                    ),
+                ),
             ],
             outputs=[
                 io.Image.Output("control_video", display_name="control video", tooltip="The drawn skeleton."),
@@ -222,7 +232,9 @@ class DrawPose(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, pose: Any, palette: str, layers: str, width: int, height: int) -> io.NodeOutput:
+    def execute(
+        cls, pose: Any, palette: str, layers: str, width: int, height: int, stick: str = "auto"
+    ) -> io.NodeOutput:
         """Draw."""
         from ..s2v_core.errors import SettingsError
 
@@ -233,7 +245,8 @@ class DrawPose(io.ComfyNode):
                 expected="a width and a height, or 0 for both",
                 got=f"{width} x {height}",
             )
-        return io.NodeOutput(_draw(pose, palette, layers, (width, height) if width else None), float(pose.fps))
+        drawn = _draw(pose, palette, layers, (width, height) if width else None, stick)
+        return io.NodeOutput(drawn, float(pose.fps))
 
 
 def _extract(clip: Any, settings: ExtractSettings) -> tuple[Any, str]:
@@ -247,11 +260,11 @@ def _extract(clip: Any, settings: ExtractSettings) -> tuple[Any, str]:
     return report.track, str(report)
 
 
-def _draw(track: Any, palette: str, layers: str, size: tuple[int, int] | None = None) -> Any:
+def _draw(track: Any, palette: str, layers: str, size: tuple[int, int] | None = None, stick: str = "auto") -> Any:
     from ..s2v_core.pose.draw import draw_pose
 
     face, hands = LAYERS[layers]
-    return host.to_image(draw_pose(track, palette=palette, face=face, hands=hands, size=size).frames)
+    return host.to_image(draw_pose(track, palette=palette, face=face, hands=hands, size=size, stick=stick).frames)
 
 
 def _said(track: Any) -> list[str]:
