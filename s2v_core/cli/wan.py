@@ -123,7 +123,7 @@ def _files(
             expected="--transformer, --vae and --text-encoder, or --nano alone",
             got=" ".join([*named, *(["--nano"] if nano else [])]) or "none of them",
         )
-    return ModelFiles(*map(str, given.values()), tokenizer)
+    return ModelFiles(str(transformer), str(vae), str(text_encoder), tokenizer)
 
 
 def _with_preset(settings: SampleSettings, negative: str | None, name: str) -> tuple[SampleSettings, str | None]:

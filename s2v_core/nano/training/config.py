@@ -137,7 +137,8 @@ class NanoTraining(_Part):
     @property
     def nano_sizes(self) -> NanoSizes:
         """``sizes`` over the defaults of ``NanoSizes``."""
-        return NanoSizes(**{key: tuple(v) if isinstance(v, list) else v for key, v in self.sizes.items()})
+        given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in self.sizes.items()}
+        return NanoSizes(**given)
 
     def identity(self, *parts: str) -> str:
         """A hash of the named parts, and of the seed: what was made with it may be used again."""

@@ -42,7 +42,7 @@ def encode_material(
         if not place.exists():
             if told["should_stop"] and told["should_stop"]():
                 raise Interrupted
-            coded = {kind: _encode(config, nets, arrays[kind][index]) for kind in KINDS}
+            coded: dict[str, Any] = {kind: _encode(config, nets, arrays[kind][index]) for kind in KINDS}
             with atomic_path(place) as temporary, temporary.open("wb") as stream:
                 np.savez(stream, **coded)
         if told["on_step"]:

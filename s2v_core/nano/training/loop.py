@@ -103,7 +103,7 @@ class Loop:
                 group["lr"] = rate * share
             optimizer.zero_grad()
         loss, figures = self.loss_of(self.step)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.nets.parameters(), rates.clip)
         if not torch.isfinite(norm):
             raise StoreError(

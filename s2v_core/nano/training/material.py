@@ -65,7 +65,7 @@ def edit(made: Scene, world: World, seed: int) -> tuple[Scene, tuple[str, ...]]:
     count = 1 + int(chance.random() * world.edits_most)
     while True:
         parts = tuple(chance.sample(world.edits, min(count, len(world.edits))))
-        chosen = {
+        chosen: dict[str, Any] = {
             part: chance.choice([name for name in names(part) if name != getattr(made.character, part)])
             for part in parts
         }

@@ -77,7 +77,7 @@ class TransformerTraining:
         picked = [dice.randrange(len(self.latents.kinds["clip"])) for _ in range(count)]
         texts, kinds, controlled = [], [], []
         for number in picked:
-            made, keep = scene(number), ()
+            made, keep = scene(number), tuple[str, ...]()
             edited = with_reference and dice.random() < part.edited
             if edited:
                 _, keep = edit(made, self.config.world, self.config.seed)
