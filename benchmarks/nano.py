@@ -23,11 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from s2v_core.nano.measure import colour, dancer, distance, iou, off, psnr, shows, silhouette  # noqa: E402
-from s2v_core.nano.model import WEIGHTS  # noqa: E402
 from s2v_core.nano.palette import names, rgb  # noqa: E402
 from s2v_core.nano.world import HELD_OUT, Scene, Take, caption, reference, render, scene  # noqa: E402
 from s2v_core.pose.draw import draw_pose  # noqa: E402
 from s2v_core.video.write import write_png  # noqa: E402
+from s2v_core.wan.embedded import WEIGHTS  # noqa: E402
 from s2v_core.wan.engine import Engine, load_engine  # noqa: E402
 from s2v_core.wan.render import Renderer  # noqa: E402
 from s2v_core.wan.settings import SampleSettings  # noqa: E402

@@ -93,7 +93,6 @@ class LoadAistClip(io.ComfyNode):
                     default=0,
                     min=0,
                     max=LAST_SEED,
-                    control_after_generate=True,
                     optional=True,
                     tooltip="Decides the random camera: the same seed, the same camera.",
                 ),

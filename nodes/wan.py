@@ -222,7 +222,7 @@ class LoadNanoWanVace(io.ComfyNode):
     @classmethod
     def execute(cls) -> io.NodeOutput:
         """Load."""
-        from ..s2v_core.nano.model import nano_files
+        from ..s2v_core.wan.embedded import nano_files
         from ..s2v_core.wan.engine import load_engine
 
         return io.NodeOutput(load_engine(nano_files(), device=host.torch_device()))

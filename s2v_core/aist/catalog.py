@@ -55,7 +55,9 @@ class Entry:
         """A name for files, one of its own for each clip of a catalog: AIST's, or made of the path."""
         if self.name:
             return str(self.name)
-        plain = re.sub(r"[^A-Za-z0-9]+", "-", PurePosixPath(self.file).with_suffix("").as_posix()).strip("-")
+        path = PurePosixPath(self.file)
+        stem = path.as_posix().removesuffix(path.suffix)
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")
         return f"{plain[-_LONGEST_ID:].strip('-') or 'clip'}-{hashlib.sha256(self.file.encode()).hexdigest()[:8]}"
 
     @cached_property

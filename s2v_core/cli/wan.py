@@ -110,7 +110,7 @@ def sample(
 def _files(
     transformer: Path | None, vae: Path | None, text_encoder: Path | None, tokenizer: str, nano: bool
 ) -> ModelFiles:
-    from ..nano.model import nano_files
+    from ..wan.embedded import nano_files
     from ..wan.engine import ModelFiles
 
     given = {"--transformer": transformer, "--vae": vae, "--text-encoder": text_encoder}

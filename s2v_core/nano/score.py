@@ -61,9 +61,9 @@ def scores(step: int, file: str) -> Mapping[str, float]:
 @lru_cache(maxsize=1)
 def _stage(count: int = 4) -> list[tuple[Scene, Take, Renderer]]:
     from ..pose.draw import draw_pose
+    from ..wan.embedded import nano_files
     from ..wan.engine import load_engine
     from ..wan.render import Renderer
-    from .model import nano_files
 
     engine = load_engine(nano_files(), device="cpu", dtype="float32")
     return [

@@ -294,13 +294,18 @@ def _held_pair(shirt: str, trousers: str) -> bool:
 
 
 def _place(character: Character, motion: ClipName, size: tuple[int, int], share: float) -> Placing:
-    """Near the middle (``share`` 0 to 1: from left to right), but so that the whole dance is in the picture."""
+    """Near the middle (``share`` 0 to 1: from left to right), but so that the whole dance is in the picture.
+
+    A dancer whose dance is wider than the picture stands farther away.
+    """
     whole = joints(poses(motion, np.arange(24) / 24))[:, KNOWN, 0]
     unit = Placing(size, height=character.height).unit / size[0]
+    height = character.height * min(1.0, (1 - 2 * _MARGIN) / (float(np.ptp(whole)) * unit))
+    unit = Placing(size, height=height).unit / size[0]
     left, right = _MARGIN - whole.min() * unit, 1 - _MARGIN - whole.max() * unit
     wanted = 0.44 + 0.12 * share
-    x = min(max(wanted, left), right) if left < right else (left + right) / 2
-    return Placing(size, float(x), character.height)
+    x = min(max(wanted, left), right)
+    return Placing(size, float(x), height)
 
 
 def _take(character: Character, points: Array, placing: Placing) -> Take:

@@ -50,8 +50,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..errors import SettingsError
 from ..files import write_text_atomic
-from ..nano.model import NANO, nano_files
 from ..prompts.prompt import Prompt
+from ..wan.embedded import NANO, nano_files
 from ..wan.settings import LoraUse, SampleSettings, check, option, options
 from .axes import Axis, Sweep, axis_kind, make_axis
 from .parse import parse_values

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from s2v_core.aist.names import GENRE_DANCERS, GENRES, ClipName
@@ -101,6 +101,7 @@ def test_joints_lie_on_the_body(genre: str) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(number=st.integers(0, 100_000))
+@example(2503)  # a dance wider than the picture
 def test_everybody_stays_in_the_picture_and_on_the_floor(number: int) -> None:
     made = take(number, frames=9)
     person = made.mask("skin", "hair", "shirt", "trousers", "shoes")

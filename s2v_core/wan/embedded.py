@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from ..errors import ModelFileError
 
 if TYPE_CHECKING:
-    from ..wan.engine import ModelFiles
+    from .engine import ModelFiles
 
 NANO = "nano"  # its name in sweep files and on the command line
-WEIGHTS = Path(__file__).with_name("weights")
+WEIGHTS = Path(__file__).parents[1] / "nano" / "weights"
 
 
 def nano_files() -> ModelFiles:
@@ -19,7 +19,7 @@ def nano_files() -> ModelFiles:
 
     Raises ModelFileError when they are missing, as in a copy of the project without them.
     """
-    from ..wan.tiny import tiny_files
+    from .tiny import tiny_files
 
     files = tiny_files(WEIGHTS)
     missing = [
