@@ -49,6 +49,13 @@ def world(
     aist_like: Annotated[
         bool, typer.Option(help="The bias of AIST's videos: a white wall, a grey floor, black trousers.")
     ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A part that the prompts do not mention (shirt, trousers, wall...); repeatable."),
+    ] = None,
+    fixed_stick: Annotated[
+        bool, typer.Option(help="Draw poses with lines of 8 pixels, which the nano model sees best.")
+    ] = False,
     mp4: Annotated[bool, typer.Option(help="H.264 in MP4 instead of FFV1, which loses nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -68,6 +75,8 @@ def world(
                 start=start,
                 held=held or (),
                 fixed=AIST_LIKE if aist_like else None,
+                without=without or (),
+                stick="fixed" if fixed_stick else "auto",
                 suffix=".mp4" if mp4 else ".mkv",
                 on_progress=lambda finished, total: bar.update(task, completed=finished, total=total),
             )

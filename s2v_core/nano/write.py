@@ -33,9 +33,11 @@ def write_world(
     start: int = 0,
     held: Collection[str] = (),
     fixed: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
     size: tuple[int, int] = SIZE,
     frames: int = FRAMES,
     suffix: str = ".mkv",
+    stick: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Path:
@@ -43,7 +45,8 @@ def write_world(
 
     ``folder`` gets clips/NAME.mkv (without loss; ``suffix`` ".mp4" is H.264), controls/NAME.mkv, references/NAME.png,
     poses/NAME.npz (a pose track), labels/NAME.npz (uint8 [T, H, W], see ``part_mask``), the index world.json and
-    metadata.csv in the columns of DiffSynth's training. Each clip has another name. Files that are there are replaced.
+    metadata.csv in the columns of DiffSynth's training. ``without``: parts that the prompts do not mention.
+    ``stick``: as for ``draw_pose``. Each clip has another name. Files that are there are replaced.
 
     ``on_progress(done, total)``. Raises SettingsError for more clips than there are names, and ``Interrupted`` when
     ``should_stop()`` says so; the index then lists what was finished.
@@ -62,7 +65,7 @@ def write_world(
         if should_stop and should_stop():
             stopped = True
             break
-        rows.append(_write_scene(root, scene(number, held=held, fixed=fixed), size, frames, suffix))
+        rows.append(_write_scene(root, scene(number, held=held, fixed=fixed), without, size, frames, suffix, stick))
         if on_progress:
             on_progress(len(rows), count)
     index = {
@@ -72,6 +75,7 @@ def write_world(
         "frames": frames,
         "held_out": sorted(held),
         "fixed": dict(fixed or {}),
+        "without": sorted(without),
         "labels": list(LABELS),
         "clips": rows,
     }
@@ -86,9 +90,11 @@ def write_world(
     return root / INDEX
 
 
-def _write_scene(root: Path, made: Scene, size: tuple[int, int], frames: int, suffix: str) -> dict[str, Any]:
+def _write_scene(
+    root: Path, made: Scene, without: Collection[str], size: tuple[int, int], frames: int, suffix: str, stick: str
+) -> dict[str, Any]:
     take = render(made.character, made.motion, size=size, frames=frames, seed=made.seed)
-    prompt = caption(made.character, made.motion)
+    prompt = caption(made.character, made.motion, without=without)
     name = str(made.motion)
     paths = {
         "video": f"clips/{name}{suffix}",
@@ -100,7 +106,7 @@ def _write_scene(root: Path, made: Scene, size: tuple[int, int], frames: int, su
     for path in paths.values():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
     write_clip(take.clip, root / paths["video"])
-    write_clip(draw_pose(take.track), root / paths["vace_video"])
+    write_clip(draw_pose(take.track, stick=stick), root / paths["vace_video"])
     picture = reference(made.character, made.motion, size=size, seed=made.seed)
     write_png(picture, root / paths["vace_reference_image"])
     save_track(take.track, root / paths["pose"])
