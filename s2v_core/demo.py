@@ -18,7 +18,7 @@ CLIP_NAME = "gLH_sBM_c01_d16_mLH2_ch04.mp4"  # given to the clip, so that a prom
 SUBJECT = "a woman with short brown hair in an orange space suit"
 
 SWEEP = """\
-# Written by `s2v demo`; run it again with: s2v sweep sweep.yaml
+# Written by `s2v demo`; run it again with: s2v sweep run sweep.yaml
 name: guidance x LoRA strength
 inputs:
   clip: clip/{clip}

@@ -144,7 +144,7 @@ def test_demo_from_nothing_and_again(blazepose_models, dancer_clip, tmp_path):
 def test_a_sweep_file_with_a_mistake_names_its_line(tmp_path):
     file = tmp_path / "sweep.yaml"
     file.write_text("name: x\nprompt: a dancer\naxis:\n  guidance: [1]\n")
-    assert "line 3" in json_of("sweep", file, code=1)["error"]["problem"]
+    assert "line 3" in json_of("sweep", "run", file, code=1)["error"]["problem"]
 
 
 SWEEP = """\
@@ -173,7 +173,7 @@ def test_a_killed_sweep_of_the_real_engine_goes_on_where_it_was(tiny, tmp_path, 
         return {path.parent.name: path.read_bytes() for path in cells.glob("[0-9a-f]*/clip.mkv")}
 
     running = subprocess.Popen(
-        [sys.executable, "-m", "s2v_core.cli", "sweep", str(file), "--device", "cpu"],
+        [sys.executable, "-m", "s2v_core.cli", "sweep", "run", str(file), "--device", "cpu"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -189,7 +189,7 @@ def test_a_killed_sweep_of_the_real_engine_goes_on_where_it_was(tiny, tmp_path, 
     before = finished()
     assert 2 <= len(before) < 6
 
-    said = json_of("sweep", file, "--device", "cpu")
+    said = json_of("sweep", "run", file, "--device", "cpu")
     assert (said["reused"], said["computed"]) == (len(before), 6 - len(before))
     after = finished()
     assert len(after) == 6
@@ -197,4 +197,4 @@ def test_a_killed_sweep_of_the_real_engine_goes_on_where_it_was(tiny, tmp_path, 
     assert not [
         path for path in cells.iterdir() if path.name.startswith(".") and path.is_dir() and any(path.glob("clip*"))
     ]
-    assert json_here("sweep", file, "--device", "cpu")["computed"] == 0
+    assert json_here("sweep", "run", file, "--device", "cpu")["computed"] == 0

@@ -9,12 +9,13 @@ import typer
 
 from .. import __version__
 from .aist import aist_app
-from .console import Device, Dtype, Json, Out, command, progress
+from .console import Json, Out, command, progress
 from .lora import lora_app
 from .models import models_app
 from .nano import nano_app
 from .pose import pose
 from .prompt import prompt, prompt_diff, prompts
+from .sweep import sweep_app
 from .train import train_app
 from .wan import sample
 
@@ -30,6 +31,7 @@ app.add_typer(lora_app, name="lora")
 app.add_typer(nano_app, name="nano")
 app.add_typer(train_app, name="train")
 app.add_typer(aist_app, name="aist")
+app.add_typer(sweep_app, name="sweep")
 
 
 @app.callback(invoke_without_command=True)
@@ -66,36 +68,6 @@ app.command("prompt-diff")(prompt_diff)
 
 
 app.command()(sample)
-
-
-@app.command()
-def sweep(
-    file: Annotated[Path, typer.Argument(help="A sweep file (YAML).")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Instead of the file's `out`.")] = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    as_json: Json = False,
-) -> None:
-    """Render the cells of a sweep that are not stored yet, and write the grid and the contact sheet."""
-    with command(as_json) as done:
-        from ..recipe import run_sweep_file
-        from ..sweeps.load import load_sweep
-
-        with progress() as show:
-            result, written = run_sweep_file(
-                load_sweep(file), out=out, device=device, dtype=dtype, on_pose=show.pose, on_event=show.event
-            )
-        done(
-            {
-                **written,
-                "cells named": len(result.cells),
-                "computed": len(result.computed),
-                "reused": len(result.reused),
-                "failed": result.failed,
-                "seconds": round(result.seconds, 1),
-            },
-            failed=bool(result.failed),
-        )
 
 
 @app.command()
