@@ -201,7 +201,7 @@ def main() -> None:
         for name, rows in sheets.items():
             picture = np.concatenate([np.concatenate(row, axis=1) for row in rows])
             write_png(picture.repeat(2, axis=0).repeat(2, axis=1), given.sheets / f"{name}.png")
-    print(json.dumps(result, indent=None if given.json else 1))
+    print(json.dumps(result, indent=None if given.json else 1, default=float))
 
 
 if __name__ == "__main__":

@@ -83,6 +83,16 @@ class Vae(_Part):
     kl: float = Field(ge=0)
 
 
+class Text(_Part):
+    """The text encoder by itself: it learns to tell the parts' colours from captions, ``batch`` in a step, and stays as
+    it is then. With 0 ``steps`` it is trained together with the DiT.
+    """
+
+    steps: int = Field(ge=0)
+    batch: int = Field(ge=1)
+    optimizer: Optimizer
+
+
 class Stage(_Part):
     """Until the share ``until`` of all steps: latent frames -> share of the steps."""
 
@@ -132,6 +142,7 @@ class NanoTraining(_Part):
     sizes: dict[str, Any] = Field(default_factory=dict)
     world: World
     vae: Vae
+    text: Text
     transformer: Transformer
 
     @property
