@@ -65,7 +65,7 @@ def train_nano(
             return {"latents": str(root)}
         files = save_nets(nets, root / "model")
         write_tokenizer(training_texts(config.world.clips), files.tokenizer, config.nano_sizes.vocab)
-        if config.text.steps:
+        if config.text.steps and not config.keep_text:
             train_text(config, root, nets, Path(files.tokenizer), told)
         if until == "text":
             return {"text": str(root / "text.pt")}
@@ -120,7 +120,10 @@ def _start(config: NanoTraining) -> Nets:
         transformer = load_file(files.transformer)
         for net in (nets.dit, nets.vace):
             net.load_state_dict({key: transformer[key].float() for key in net.state_dict()})
-        for net, file in ((nets.text_encoder, files.text_encoder), (nets.vae.model, files.vae)):
+        taken = [(nets.vae.model, files.vae)]
+        if config.keep_text or not config.text.steps:
+            taken.append((nets.text_encoder, files.text_encoder))
+        for net, file in taken:
             net.load_state_dict({key: value.float() for key, value in load_file(file).items()})
     return nets
 

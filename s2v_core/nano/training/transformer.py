@@ -29,6 +29,10 @@ from .vae import as_pixels, autocast
 _STEPS = 1000  # timesteps of the net for a noise level of 1
 _CHECKED_LEVELS = (0.2, 0.5, 0.8, 0.95)
 _VARIANTS = tuple(VARIANTS)
+_DECIDING = (
+    *("threads", "precision", "sizes", "start", "keep_vae", "keep_text"),
+    *("world", "vae", "text", "transformer"),
+)
 
 
 def train_transformer(
@@ -36,7 +40,7 @@ def train_transformer(
 ) -> None:
     """Train DiT and VACE, and the text encoder unless it was trained before; they have the averaged weights then."""
     trained = torch.nn.ModuleDict({"dit": nets.dit, "vace": nets.vace})
-    if not config.text.steps:
+    if not (config.text.steps or config.keep_text):
         trained["text_encoder"] = nets.text_encoder
     trained.requires_grad_(True)
     without_dropout(trained)
@@ -47,9 +51,7 @@ def train_transformer(
         Loop(
             "transformer",
             root,
-            config.identity(
-                *("threads", "precision", "sizes", "start", "keep_vae", "world", "vae", "text", "transformer")
-            ),
+            config.identity(*_DECIDING),
             trained,
             is_block_matrix,
             config.transformer.optimizer,
