@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install demo test test-language lint format clean
 
 help:
-	@echo "make demo    a real dancer's pose, a prompt and a labelled sweep with a tiny random-weight Wan-VACE, into demo/"
+	@echo "make demo    a real dancer's pose, danced by a drawn person: a labelled sweep of guidance and LoRA strength, into demo/"
 	@echo "make test    linters, types and all tests (host tests too when a ComfyUI is found)"
 	@echo "make test-language  the same for rewrites by a real small language model (98 MB)"
 	@echo "make install only the environment in $(VENV)"

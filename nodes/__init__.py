@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import aist, pose, pose_files, prompts, sweeps, wan
+from . import aist, nano, pose, pose_files, prompts, sweeps, wan
 
 
 class Skeleton2VideoExtension(ComfyExtension):
@@ -29,6 +29,7 @@ class Skeleton2VideoExtension(ComfyExtension):
             prompts.PromptVariants,
             wan.LoadWanVace,
             wan.LoadNanoWanVace,
+            nano.DrawnDancer,
             wan.WanVaceLora,
             wan.ExportLora,
             wan.WanVaceSampler,

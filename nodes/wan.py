@@ -216,16 +216,24 @@ class LoadNanoWanVace(io.ComfyNode):
                 "any machine. It is made for 96 x 96 pixels and 17 frames."
             ),
             inputs=[],
-            outputs=[sockets.Model.Output("model", display_name="model", tooltip="For the sampler and for sweeps.")],
+            outputs=[
+                sockets.Model.Output("model", display_name="model", tooltip="For the sampler and for sweeps."),
+                sockets.Loras.Output(
+                    "loras",
+                    display_name="biased LoRA",
+                    tooltip="A LoRA of it that learned a white stage and black trousers along with its dances.",
+                ),
+            ],
         )
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
         """Load."""
-        from ..s2v_core.wan.embedded import nano_files
+        from ..s2v_core.wan.embedded import nano_files, nano_lora
         from ..s2v_core.wan.engine import load_engine
 
-        return io.NodeOutput(load_engine(nano_files(), device=host.torch_device()))
+        engine = load_engine(nano_files(), device=host.torch_device())
+        return io.NodeOutput(engine, (LoraUse(str(nano_lora("article"))),))
 
 
 class WanVaceLora(io.ComfyNode):

@@ -132,13 +132,13 @@ def test_models_list_and_get(mediapipe_wheel, tmp_path, monkeypatch):
 
 def test_demo_from_nothing_and_again(blazepose_models, dancer_clip, tmp_path):
     first = json_of("demo", "--out", tmp_path)
-    assert (first["computed"], first["reused"], first["failed"]) == (6, 0, {})
-    for kind in ("clip", "pose video", "grid", "grid (WebP)", "sheet", "prompt"):
+    assert (first["computed"], first["reused"], first["failed"]) == (12, 0, {})
+    for kind in ("clip", "pose", "reference", "grid", "grid (WebP)", "sheet"):
         assert (tmp_path / first[kind]).stat().st_size > 0
     grid = read_clip(first["grid"], frames=None)
-    assert len(grid) == 33
+    assert len(grid) == 17
     again = json_of("demo", "--out", tmp_path)
-    assert (again["computed"], again["reused"]) == (0, 6)
+    assert (again["computed"], again["reused"]) == (0, 12)
 
 
 def test_a_sweep_file_with_a_mistake_names_its_line(tmp_path):

@@ -25,6 +25,7 @@ NODES = {
     "Skeleton2Video_PromptVariants": "Prompt Variants",
     "Skeleton2Video_LoadWanVace": "Load Wan-VACE",
     "Skeleton2Video_LoadNanoWanVace": "Load Nano Wan-VACE",
+    "Skeleton2Video_DrawnDancer": "Drawn Dancer",
     "Skeleton2Video_WanVaceLora": "Wan-VACE LoRA",
     "Skeleton2Video_ExportLora": "Export LoRA",
     "Skeleton2Video_WanVaceSampler": "Wan-VACE Sampler",

@@ -12,7 +12,8 @@ import pytest
 pytestmark = pytest.mark.host
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
-NAMES = ("pose_to_video", "guidance_sweep")
+NAMES = ("pose_to_video", "guidance_sweep")  # with a clip of the user's and a large model
+QUICK = "quick_look"
 Prompt = dict[str, Any]
 
 
@@ -36,7 +37,7 @@ def small(workflow: str, host: Any, **changes: Any) -> Prompt:
     return prompt
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, QUICK])
 def test_ui_form_and_api_form_are_the_same_graph(host: Any, name: str) -> None:
     drawn = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     expected = json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
@@ -47,7 +48,7 @@ def test_ui_form_and_api_form_are_the_same_graph(host: Any, name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, QUICK])
 def test_nodes_do_not_overlap_and_links_go_right(name: str) -> None:
     drawn = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     boxes = {node["id"]: (*node["pos"], *node["size"]) for node in drawn["nodes"]}
@@ -70,6 +71,15 @@ def test_runs_to_the_end_and_is_cached(host: Any, name: str) -> None:
     second = host.run(prompt)
     assert second.ended == "execution_success"
     assert second.cached == set(prompt) and not second.executed
+
+
+def test_the_quick_look_needs_nothing_and_gives_twelve_cells(host: Any, cell_hashes: Callable[[str], Any]) -> None:
+    prompt: Prompt = json.loads((FOLDER / "api" / f"{QUICK}.json").read_text(encoding="utf-8"))
+    prompt[node_of(prompt, "RunSweep")]["inputs"]["steps"] = 2
+    run = host.run(prompt)
+    assert run.ended == "execution_success", run.error
+    assert len(cell_hashes(QUICK)) == 12
+    assert all(run.outputs[id]["images"] for id, node in prompt.items() if node["class_type"] == "PreviewImage")
 
 
 def test_progress_and_previews_arrive(host: Any) -> None:

@@ -53,6 +53,7 @@ WIDGETS = {
     "Skeleton2Video_PromptVariants": ["subject", "setting", "style", "variants", "caption"],
     "Skeleton2Video_LoadWanVace": ["diffusion_model", "vae", "text_encoder", "dtype", "device", "tokenizer"],
     "Skeleton2Video_LoadNanoWanVace": [],
+    "Skeleton2Video_DrawnDancer": ["number"],
     "Skeleton2Video_WanVaceLora": [
         *("lora", "strength", "scope", "from_step", "to_step", "ramp_in", "ramp_out", "allow_unmatched"),
     ],
@@ -81,7 +82,8 @@ OUTPUTS = {
     "Skeleton2Video_BuildDancePrompt": ["prompt", "text", "negative", "report"],
     "Skeleton2Video_PromptVariants": ["prompts", "texts", "negatives", "axes"],
     "Skeleton2Video_LoadWanVace": ["model"],
-    "Skeleton2Video_LoadNanoWanVace": ["model"],
+    "Skeleton2Video_LoadNanoWanVace": ["model", "biased LoRA"],
+    "Skeleton2Video_DrawnDancer": ["pose", "reference", "prompt", "as it should be"],
     "Skeleton2Video_WanVaceLora": ["LoRAs"],
     "Skeleton2Video_ExportLora": ["path", "notes"],
     "Skeleton2Video_WanVaceSampler": ["frames", "video", "notes"],
