@@ -120,9 +120,9 @@ class CellStore:
             return str(error)
         return None
 
-    def meta(self, id: str) -> dict[str, Any]:
-        """What ``cell.json`` says. Raises ``StoreError`` for a missing or damaged cell."""
-        self._require(id)
+    def meta(self, id: str, *, quick: bool = False) -> dict[str, Any]:
+        """What ``cell.json`` says. Raises ``StoreError`` for a missing or damaged cell; ``quick`` as in ``problem``."""
+        self._require(id, quick)
         return self._read_meta(id)
 
     def load(self, id: str) -> Clip:
@@ -354,14 +354,14 @@ class CellStore:
             raise StoreError(
                 f"Cell {id[:12]} cannot be {done} {self.folder}.",
                 expected="room on the disk and permission to write",
-                got=str(error),
+                got=error.got or error.problem if isinstance(error, VideoError) else str(error),
                 remedy="Make room or choose another folder; the cells that are finished are kept.",
             ) from error
 
-    def _require(self, id: str) -> None:
+    def _require(self, id: str, quick: bool = False) -> None:
         if not self.path(id).exists():
             raise StoreError(f"There is no cell {id[:12]} in {self.folder}.", remedy="Run the sweep that makes it.")
-        if reason := self.problem(id):
+        if reason := self.problem(id, quick=quick):
             raise StoreError(
                 f"Cell {id[:12]} in {self.folder} is damaged.",
                 got=reason,

@@ -158,8 +158,6 @@ def write_cell(folder: Path, cell: Cell, clip: Clip, meta: Mapping[str, Any], la
     if count != len(clip):
         raise VideoError(f"{CLIP} does not come back whole.", expected=f"{len(clip)} frames", got=str(count))
     facts = {
-        "version": STORE_VERSION,
-        "id": cell.id,
         "settings": cell.settings.to_dict(),
         "prompt": dataclasses.asdict(cell.prompt),
         "labels": list(cell.labels),
@@ -174,8 +172,8 @@ def write_cell(folder: Path, cell: Cell, clip: Clip, meta: Mapping[str, Any], la
     }
     if latents is not None:
         facts["latents"] = write_latents(folder, latents)
-    own = {key: value for key, value in meta.items() if key not in (*facts, "latents")}
-    write_sealed(folder / META, {**own, **facts})
+    own = {key: value for key, value in meta.items() if key not in (*facts, "version", "id", "latents")}
+    write_sealed(folder / META, {"version": STORE_VERSION, "id": cell.id, **own, **facts})
 
 
 def write_latents(folder: Path, latents: torch.Tensor) -> dict[str, Any]:
