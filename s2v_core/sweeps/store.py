@@ -311,7 +311,6 @@ class CellStore:
     def _prepare(self) -> None:
         """What the first look at a store that can be written is good for."""
         try:
-            (self.folder / "locks").mkdir(exist_ok=True)
             if self.version < STORE_VERSION:
                 self._migrate()
         except OSError as error:

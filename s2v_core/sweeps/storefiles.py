@@ -141,7 +141,8 @@ def read_cell(folder: Path, id: str, store_version: int) -> dict[str, Any]:
 
 def upgraded(meta: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A cell's facts as this version keeps them, from those of any version that it reads."""
-    clip = {**meta["clip"], "bytes": meta["clip"].get("bytes", (folder / CLIP).stat().st_size)}
+    said = meta["clip"]
+    clip = {"file": CLIP, "sha256": said["sha256"], "bytes": (folder / CLIP).stat().st_size, **said}
     return {**meta, "version": STORE_VERSION, "clip": clip}
 
 

@@ -36,6 +36,7 @@ class Locks:
         lock = self._lock(name)
         first = not lock.is_locked
         try:
+            self.folder.mkdir(exist_ok=True)
             lock.acquire(timeout=wait)
         except Timeout:
             yield False

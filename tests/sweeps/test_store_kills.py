@@ -10,14 +10,15 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from s2v_core.sweeps.plan import plan
 from s2v_core.sweeps.store import CellStore
 from s2v_core.sweeps.upkeep import verify
-from tests.sweeps.sweep_process import METRIC, work
+from tests.sweeps.disks import mounted
+from tests.sweeps.sweep_process import METRIC, many_cells, work
 
 LONG = "S2V_LONG_TESTS"
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
@@ -158,21 +159,6 @@ def test_every_flipped_bit_is_found_and_its_cell_made_again(processes, calm, tmp
         done += len(where)
 
 
-@contextlib.contextmanager
-def mounted(folder: Path, *given: str) -> Iterator[Path]:
-    """A file system mounted on a folder. Skips the test where that is not allowed."""
-    folder.mkdir(exist_ok=True)
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
-    ran = subprocess.run(["mount", *given, str(folder)], capture_output=True, text=True, check=False)
-    if ran.returncode:
-        pytest.skip(f"nothing can be mounted here: {ran.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 @pytest.mark.parametrize(("count", "sizes"), [(14, (80, 160)), pytest.param(60, range(120, 1400, 60), marks=long)])
 def test_a_disk_that_fills(processes, calm, tmp_path, count, sizes):
     """Two processes fill a disk; it grows, and they fill it again, until all is there."""
@@ -210,9 +196,6 @@ def test_files_that_may_not_grow(processes, calm, tmp_path, limit):
 
 def test_a_power_cut_loses_no_finished_cell(tmp_path, pictures):
     """What is in a disk's image right after a cell was put, without anything that the system has not written yet."""
-    from s2v_core.sweeps.plan import plan
-    from tests.sweeps.sweep_process import many_cells
-
     image, cut = tmp_path / "image", tmp_path / "cut"
     image.write_bytes(b"")
     os.truncate(image, 16 << 20)
