@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import SettingsError
+from ..errors import LoraError, SettingsError
 from .console import Json, command, live_console
 from .sweep import sweep_app
 
@@ -56,9 +56,8 @@ def status(
         notes = ["Clips were not read; s2v sweep verify checks every byte."]
         if file and sweep:
             from ..sweeps.upkeep import stored_ids
-            from ..wan.lora_file import lora_sha256
 
-            cells = stored_ids(sweep, store, lora_sha256)
+            cells = stored_ids(sweep, store, _lora_sha256)
             missing = [", ".join(cell.labels) for cell, ids in cells if not ids]
             more = [] if as_json else missing[_MISSING_SHOWN:]
             result |= {
@@ -108,7 +107,6 @@ def prune(
     with command(as_json) as done:
         from ..sweeps.upkeep import prunable
         from ..sweeps.upkeep import prune as remove
-        from ..wan.lora_file import lora_sha256
 
         if not (damaged or prefixes or keep):
             raise SettingsError(
@@ -122,7 +120,7 @@ def prune(
                 damaged=damaged,
                 prefixes=prefixes,
                 named_by=sweeps,
-                lora_sha256=lora_sha256,
+                lora_sha256=_lora_sha256,
                 on_progress=show,
             )
         gone = remove(cells, found) if yes else ()
@@ -207,6 +205,19 @@ def _sweep_of(path: Path) -> tuple[SweepFile, Sweep]:
     clip = file.inputs.clip or file.inputs.pose
     name = find_name(clip) if clip else None
     return file, file.sweep(build_prompt(name, file.subject, negative=file.negative or None))
+
+
+def _lora_sha256(file: str) -> str:
+    from ..wan.lora_file import lora_sha256
+
+    try:
+        return lora_sha256(file)
+    except OSError as error:
+        raise LoraError(
+            f"The LoRA {file} of the sweep file cannot be read, so its cells are not known.",
+            got=error.strerror or str(error),
+            remedy="Put it back, or take it out of the sweep file.",
+        ) from error
 
 
 def _rows(found: Sequence[Damage], as_json: bool) -> list[dict[str, str]]:
