@@ -310,12 +310,12 @@ class CellStore:
 
     def _prepare(self) -> None:
         """What the first look at a store that can be written is good for."""
-        try:
-            if self.version < STORE_VERSION:
+        if self.version < STORE_VERSION:
+            try:
                 self._migrate()
-        except OSError as error:
-            # The cells can be read all the same; whoever wants to write will hear of it.
-            _log.warning("The cell store %s cannot be made ready to be written: %s", self.folder, error)
+            except (OSError, StoreError) as error:
+                # Its cells can be read all the same, and new ones be put in.
+                _log.warning("The cell store %s stays at version %d for now: %s", self.folder, self.version, error)
         self.clean()
 
     def _migrate(self) -> None:

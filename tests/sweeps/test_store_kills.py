@@ -96,7 +96,7 @@ def flip(chance: random.Random, folder: Path) -> str | None:
     [(10, False, False), pytest.param(200, False, False, marks=long), pytest.param(200, True, True, marks=long)],
 )
 def test_killed_at_random_moments(processes, calm, tmp_path, kills, latents, flips):
-    """Two processes on one store, one of them killed again and again; with ``flips``, bits change meanwhile too."""
+    """Two processes on one store, one or both killed again and again; with ``flips``, bits change meanwhile too."""
     chance, count = random.Random(kills + flips), 14
     killed = rounds = flipped = computed_again = 0
     while killed < kills:
@@ -109,9 +109,10 @@ def test_killed_at_random_moments(processes, calm, tmp_path, kills, latents, fli
             time.sleep(chance.random() * 0.15)
             if flips and chance.random() < 0.3:
                 flipped += flip(chance, folder) is not None
-            which = chance.randrange(2)
-            if killed < kills and running[which].is_alive():
+            chosen = [which for which in chance.choice([(0,), (1,), (0, 1)]) if running[which].is_alive()]
+            for which in chosen[: kills - killed]:
                 running[which].kill()
+            for which in chosen[: kills - killed]:
                 running[which].join()
                 killed += running[which].exitcode == -signal.SIGKILL
                 running[which] = start(processes, folder, count, latents)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from s2v_core.errors import StoreError
 from s2v_core.sweeps.run import run_sweep, stored_result
 from s2v_core.sweeps.store import CellStore
-from s2v_core.sweeps.storefiles import seal, unseal
+from s2v_core.sweeps.storefiles import seal, unseal, write_sealed
 from s2v_core.sweeps.upkeep import status, verify
 from tests.sweeps.disks import read_only
 from tests.sweeps.test_store import cell, clip, hidden
@@ -189,6 +190,28 @@ def test_a_half_migrated_store_is_finished(store):
     assert verify(CellStore(store.folder, look=True)) == ()
     assert verify(CellStore(store.folder)) == ()
     assert verify(CellStore(store.folder, look=True)) == ()
+
+
+def test_a_migration_that_a_full_disk_stops_is_finished_later(store):
+    for seed in range(3):
+        store.put(cell(seed), clip(seed))
+    make_old(store)
+    calls = []
+
+    def refuses(*given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise OSError("No space left on device")
+        return write_sealed(*given)
+
+    with mock.patch("s2v_core.sweeps.storefiles.write_sealed", refuses):
+        stopped = CellStore(store.folder)
+    assert stopped.version == 1
+    assert verify(stopped) == ()
+    stopped.put(cell(3), clip(3))
+    assert len(stopped.ids()) == 4
+    assert CellStore(store.folder).version == 2
+    assert verify(CellStore(store.folder)) == ()
 
 
 def test_an_unsealed_cell_in_a_store_of_this_version_is_damaged(store):
