@@ -145,7 +145,8 @@ def test_killed_at_random_moments(processes, calm, tmp_path, kills, count, laten
         assert not hidden(folder)
         assert verify(CellStore(folder), read_frames=True) == ()
     print(
-        f"{killed} kills, {torn} of both in a write, {rounds} stores of {count} cells, {flipped} bits flipped, {damaged} found damaged"
+        f"{killed} kills, {torn} of both in a write, {rounds} stores of {count} cells, "
+        f"{flipped} bits flipped, {damaged} cells found damaged"
     )
     assert killed == kills
 

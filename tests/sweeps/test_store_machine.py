@@ -24,7 +24,6 @@ from tests.sweeps.test_store import cell
 
 torch = pytest.importorskip("torch")
 SEEDS = st.integers(0, 3)
-FILES = st.sampled_from(["clip.mkv", "cell.json", "latents.safetensors", "scores.json"])
 BROKEN = st.sampled_from([os.replace, os.fsync, os.rename])
 
 
@@ -43,6 +42,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = CellStore(self.folder)
         self.known: dict[int, dict] = {}
         self.spoiled: dict[int, set[str]] = {}
+        self.put(0, True)
+        self.score(0, 1, "a")
 
     def teardown(self):
         if hasattr(self, "root"):
@@ -50,6 +51,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     def sound(self, seed: int) -> bool:
         return seed in self.known and self.spoiled.get(seed, set()) <= {"scores.json"}
+
+    def files(self, seed: int) -> set[str]:
+        entry = self.known[seed]
+        more = {"latents.safetensors": entry["latents"], "scores.json": entry["scores"]}
+        return {"clip.mkv", "cell.json", *(name for name, there in more.items() if there)}
 
     def forget(self, seed: int) -> None:
         self.known.pop(seed, None)
@@ -63,12 +69,7 @@ class StoreMachine(RuleBasedStateMachine):
         entry = self.known.setdefault(seed, {"latents": False, "scores": {}})
         entry["latents"] |= latents
 
-    @rule(
-        seed=SEEDS,
-        latents=st.booleans(),
-        at=st.integers(0, 12),
-        broken=BROKEN,
-    )
+    @rule(seed=SEEDS, latents=st.booleans(), at=st.integers(0, 12), broken=BROKEN)
     def put_on_a_full_disk(self, seed, latents, at, broken):
         """The system refuses one of its calls; what was there is there still."""
         calls = iter(range(100))
@@ -121,21 +122,22 @@ class StoreMachine(RuleBasedStateMachine):
             if not self.known[seed]["latents"]:
                 (self.store.path(id) / "latents.safetensors").write_bytes(b"half")
 
-    @rule(
-        seed=SEEDS,
-        file=FILES,
-        data=st.data(),
-    )
-    def flip(self, seed, file, data):
-        path = self.store.path(cell(seed).id) / file
-        entry = self.known.get(seed)
-        there = entry and {"latents.safetensors": entry["latents"], "scores.json": entry["scores"]}.get(file, True)
-        if not there or file in self.spoiled.get(seed, ()):
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def flip(self, data):
+        whole = [
+            (seed, path)
+            for seed in sorted(self.known)
+            for path in sorted(self.store.path(cell(seed).id).iterdir())
+            if path.name in self.files(seed) - self.spoiled.get(seed, set())
+        ]
+        if not whole:
             return
+        seed, path = data.draw(st.sampled_from(whole))
         content = bytearray(path.read_bytes())
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
         path.write_bytes(content)
-        self.spoiled.setdefault(seed, set()).add(file)
+        self.spoiled.setdefault(seed, set()).add(path.name)
 
     @rule()
     def set_aside(self):
