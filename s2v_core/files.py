@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -63,7 +64,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path``, with the same suffix; moved over ``path`` when the block ends well.
 
     When the block raises, the temporary file is removed and ``path`` is as it was. A file that is replaced keeps its
-    permissions.
+    permissions. After the block, the file and its name survive a power cut.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +78,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         # Set at the end, because a library may have put a file of its own in the temporary one's place.
         temporary.chmod(mode)
         temporary.replace(target)
+        _flush_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -85,7 +87,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary folder beside ``path``, renamed to ``path`` when the block ends well.
 
-    ``path`` must not exist as a non-empty folder; whoever comes second keeps the first one's result.
+    ``path`` must not exist as a non-empty folder; whoever comes second keeps the first one's result. After the block,
+    the folder with all that is in it survives a power cut.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -99,8 +102,12 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
                 # safetensors writes files that only their owner may read.
                 file.chmod(readable)
                 _flush_to_disk(file)
+            elif file.is_dir():
+                _flush_folder(file)
+        _flush_folder(temporary)
         try:
             temporary.rename(target)
+            _flush_folder(target.parent)
         except OSError:
             if not target.is_dir():
                 raise
@@ -145,6 +152,22 @@ def safe_join(folder: str | os.PathLike[str], *parts: str) -> Path:
 def _flush_to_disk(path: Path) -> None:
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    """Put the names in a folder on the disk. Windows has no call for it: NTFS keeps a log of names by itself."""
+    if os.name == "nt":
+        return
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        # Some network and FUSE file systems know no fsync of folders, and a drop box folder may not be opened.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES):
+            raise
 
 
 def _beside(target: Path, suffix: str = "") -> Path:

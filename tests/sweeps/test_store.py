@@ -20,6 +20,7 @@ from s2v_core.prompts.prompt import Prompt
 from s2v_core.sweeps.axes import Cell
 from s2v_core.sweeps.plan import cell_id
 from s2v_core.sweeps.store import CellStore
+from s2v_core.sweeps.storefiles import seal
 from s2v_core.video.clip import Clip
 from s2v_core.wan.settings import SampleSettings
 
@@ -95,10 +96,10 @@ DAMAGES = {
     "a cut file": (lambda folder: os.truncate(folder / "clip.mkv", 100), "clip.mkv has changed"),
     "no clip": (lambda folder: (folder / "clip.mkv").unlink(), "clip.mkv cannot be read"),
     "no facts": (lambda folder: (folder / "cell.json").unlink(), "cell.json cannot be read"),
-    "broken json": (lambda folder: (folder / "cell.json").write_text("{"), "cell.json is not JSON"),
-    "not utf-8": (lambda folder: (folder / "cell.json").write_bytes(b"\xff"), "utf-8"),
-    "other json": (lambda folder: (folder / "cell.json").write_text("[1]"), "lacks the facts"),
-    "empty facts": (lambda folder: (folder / "cell.json").write_text('{"clip": {}}'), "lacks the facts"),
+    "broken json": (lambda folder: (folder / "cell.json").write_text("{"), "cell.json has changed"),
+    "not utf-8": (lambda folder: (folder / "cell.json").write_bytes(b"\xff"), "cell.json has changed"),
+    "other json": (lambda folder: (folder / "cell.json").write_text("[1]"), "cell.json has changed"),
+    "empty facts": (lambda folder: (folder / "cell.json").write_bytes(seal({"clip": {}})), "lacks the facts"),
 }
 
 
@@ -141,7 +142,8 @@ def test_a_folder_that_is_something_else(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"kind": "skeleton2video cells", "version": 99}', "another version"),
+        ('{"kind": "skeleton2video cells", "version": 99}', "a newer version"),
+        ('{"kind": "skeleton2video cells", "version": "x"}', "an unknown version"),
         ('{"kind": "shopping"}', "says something else"),
         ("nonsense", "says something else"),
         ("[]", "says something else"),
@@ -229,6 +231,7 @@ def test_facts_are_plain_json(store):
     assert facts["clip"] | {"sha256": ""} == {
         "file": "clip.mkv",
         "sha256": "",
+        "bytes": (store.path(cell().id) / "clip.mkv").stat().st_size,
         "frames": 3,
         "width": 32,
         "height": 16,

@@ -1,0 +1,394 @@
+"""Status, verify, prune and merge: as functions, and as commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from s2v_core.cli import app
+from s2v_core.errors import Interrupted, StoreError
+from s2v_core.sweeps.axes import make_axis
+from s2v_core.sweeps.run import run_sweep
+from s2v_core.sweeps.store import CellStore
+from s2v_core.sweeps.storefiles import read_cell, write_sealed
+from s2v_core.sweeps.upkeep import merge, prunable, prune, status, stored_ids, verify
+from s2v_core.video.clip import Clip
+from s2v_core.video.write import write_clip
+from tests.sweeps.disks import read_only
+from tests.sweeps.test_store import cell, clip, hidden
+from tests.sweeps.test_store_kills import contents
+
+SCORE = {"flicker": {"version": "1", "value": 0.5}}
+SWEEP = """\
+name: three by two
+prompt: {text: a dancer, negative: blurry}
+settings: {steps: 2, width: 32, height: 16, frames: 5}
+axes:
+  guidance: [1, 2, 3]
+  seed: [0, 1]
+out: results
+"""
+
+
+@pytest.fixture
+def filled(store):
+    for seed in range(3):
+        store.put(cell(seed), clip(seed), {"sweep": f"sweep {seed % 2}"})
+    return store
+
+
+def spoil(store: CellStore, seed: int, name: str = "clip.mkv") -> str:
+    file = store.path(cell(seed).id) / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+    return cell(seed).id
+
+
+def run(*words: object, code: int = 0) -> dict:
+    ran = CliRunner().invoke(app, ["sweep", *map(str, words), "--json"])
+    assert ran.exit_code == code, ran.output
+    return json.loads(ran.stdout)
+
+
+# --- status -------------------------------------------------------------------------------------------------------
+
+
+def test_status_counts(filled):
+    filled.add_scores(cell(0).id, SCORE)
+    os.truncate(filled.path(cell(1).id) / "clip.mkv", 10)
+    spoil(filled, 0, "scores.json")
+    (filled.folder / "prefixes" / "ab").mkdir(parents=True)
+    (filled.folder / "prefixes" / "ab" / "latents").write_bytes(bytes(1000))
+    filled.set_aside(cell(2).id, "why not")
+    with filled.lock(cell(7).id):
+        found = status(CellStore(filled.folder, look=True))
+        every = sum(path.stat().st_size for path in filled.folder.rglob("*") if path.is_file())
+    assert (found.version, found.writable, found.cells, found.latents, found.scored) == (2, True, 2, 0, 1)
+    assert {(damage.id, damage.file) for damage in found.damaged} == {(cell(1).id, ""), (cell(0).id, "scores.json")}
+    assert found.set_aside == (f"{cell(2).id}-1",)
+    assert found.in_flight[cell(7).id]["process"] == os.getpid()
+    assert found.sweeps == {"sweep 0": 1}
+    assert found.bytes["prefixes"] == 1000
+    assert found.bytes["damaged"] > 1000
+    assert sum(found.bytes.values()) == every
+
+
+def test_which_cells_of_a_sweep_are_stored(sweep, renderer, store, pictures):
+    assert [ids for _, ids in stored_ids(sweep, store, str)] == [()] * 6
+    part = replace(sweep, axes=(make_axis("guidance", [1, 2]), sweep.axes[1]))
+    run_sweep(part, renderer, store)
+    other = pictures.PictureRenderer(fingerprint={"model": "other"})
+    run_sweep(replace(sweep, axes=(make_axis("guidance", [1]), sweep.axes[1])), other, store)
+    found = stored_ids(sweep, store, str)
+    assert [len(ids) for _, ids in found] == [2, 2, 1, 1, 0, 0]
+    assert [cell.labels for cell, ids in found if not ids] == [("guidance 3", "seed 0"), ("guidance 3", "seed 1")]
+    assert {id for _, ids in found for id in ids} == set(store.ids())
+
+
+# --- verify -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "cell.json", "scores.json"])
+def test_verify_finds_and_sets_aside(filled, name):
+    filled.add_scores(cell(1).id, SCORE)
+    id = spoil(filled, 1, name)
+    seen = []
+    found = verify(filled, on_progress=lambda *count: seen.append(count))
+    assert [(damage.id, damage.moved_to) for damage in found] == [(id, "")]
+    assert name in found[0].reason
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    with CellStore(filled.folder).lock(id):
+        assert verify(filled, set_aside=True) == ()
+    moved = verify(filled, set_aside=True)
+    assert moved == (dataclasses.replace(found[0], moved_to=str(filled.folder / "damaged" / f"{id}-1")),)
+    assert (Path(moved[0].moved_to) / name).exists()
+    assert verify(filled) == ()
+    assert (id in filled.ids()) == (name == "scores.json")
+
+
+def test_verify_sees_a_change_that_keeps_size_and_time(filled):
+    assert verify(filled) == ()
+    file = filled.path(cell(1).id) / "clip.mkv"
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    id = spoil(filled, 1)
+    os.utime(file, ns=times)
+    assert [damage.id for damage in verify(filled)] == [id]
+
+
+@pytest.mark.parametrize("what", ["not a video", "other length", "other size"])
+def test_only_decoding_finds_a_clip_that_was_written_wrong(filled, what):
+    """Its checksum is right: it was made of the wrong bytes."""
+    folder = filled.path(cell(1).id)
+    meta = read_cell(folder, cell(1).id, 2)
+    if what == "not a video":
+        (folder / "clip.mkv").write_bytes(b"x" * 500)
+    else:
+        shape = (2, 16, 32, 3) if what == "other length" else (3, 32, 16, 3)
+        write_clip(Clip(np.zeros(shape, np.uint8), Fraction(16)), folder / "clip.mkv", lossless=True)
+    import hashlib
+
+    data = (folder / "clip.mkv").read_bytes()
+    facts = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    write_sealed(folder / "cell.json", {**meta, "clip": {**meta["clip"], **facts}})
+    assert verify(filled) == ()
+    assert [damage.id for damage in verify(filled, read_frames=True, set_aside=True)] == [cell(1).id]
+    assert len(filled.ids()) == 2
+
+
+def test_verify_can_be_stopped(filled):
+    calls = []
+    with pytest.raises(Interrupted, match="after 2 of 3"):
+        verify(filled, should_stop=lambda: calls.append(1) or len(calls) > 2)
+
+
+# --- prune --------------------------------------------------------------------------------------------------------
+
+
+def test_prune_removes_what_it_is_told_to_and_nothing_else(sweep, renderer, store):
+    run_sweep(sweep, renderer, store)
+    keep = replace(sweep, axes=(make_axis("guidance", [1, 9]), sweep.axes[1]))
+    named = {id for _, ids in stored_ids(keep, store, str) for id in ids}
+    (store.folder / "prefixes").mkdir()
+    (store.folder / "prefixes" / "x").write_bytes(bytes(10))
+    aside = store.set_aside(store.ids()[0], "looked odd")
+    broken = next(id for id in store.ids() if id not in named)
+    (store.path(broken) / "cell.json").write_text("{}")
+    before = sorted(store.folder.rglob("*"))
+
+    found = prunable(store, damaged=True, prefixes=True, named_by=[keep], lora_sha256=str)
+    assert sorted(store.folder.rglob("*")) == before
+    kinds = {removal.path: (removal.what, removal.why) for removal in found}
+    assert kinds.pop(aside) == ("damaged", "looked odd")
+    assert kinds.pop(store.folder / "prefixes")[0] == "prefixes"
+    assert kinds.pop(store.path(broken))[0] == "damaged"
+    assert set(kinds) == {store.path(id) for id in store.ids() if id not in named and id != broken}
+    assert all(what == "unnamed" and "three by two, guidance" in why for what, why in kinds.values())
+
+    busy = next(iter(kinds))
+    with CellStore(store.folder).lock(busy.name):
+        gone = prune(store, found)
+    assert {removal.path for removal in found} - {removal.path for removal in gone} == {
+        busy,
+        store.folder / "prefixes",
+    }
+    prune(store, found)
+    assert set(store.ids()) == {id for id in named if store.path(id) != aside and id in store.ids()}
+    assert not (store.folder / "prefixes").exists()
+    assert not list((store.folder / "damaged").iterdir())
+    assert not hidden(store)
+    assert prunable(store, damaged=True, prefixes=True, named_by=[keep], lora_sha256=str) == ()
+
+
+def test_a_removal_that_was_killed_is_finished_later(filled):
+    filled.path(cell(0).id).rename(filled.folder / ".removed-0123456789abcdef")
+    CellStore(filled.folder)
+    assert not hidden(filled)
+    assert len(filled.ids()) == 2
+
+
+# --- merge --------------------------------------------------------------------------------------------------------
+
+
+def test_merge_copies_what_is_missing(tmp_path, filled):
+    into = CellStore(tmp_path / "into")
+    into.put(cell(2), clip(2))
+    into.put(cell(5), clip(5))
+    filled.add_scores(cell(0).id, SCORE)
+    filled.add_scores(cell(2).id, {**SCORE, "both": {"version": "1", "value": 1}})
+    into.add_scores(cell(2).id, {"both": {"version": "1", "value": 2}})
+    before = contents(filled.folder)
+    merged = merge([filled], into)
+    assert set(merged.copied) == {cell(0).id, cell(1).id}
+    assert (merged.present, merged.left_out) == ((cell(2).id,), ())
+    assert contents(filled.folder) == before
+    assert len(into.ids()) == 4
+    assert {id: contents(into.folder)[id] for id in merged.copied} == {id: before[id] for id in merged.copied}
+    assert into.scores(cell(2).id) == {**SCORE, "both": {"version": "1", "value": 2}}
+    assert verify(into, read_frames=True) == ()
+    assert merge([filled], into).copied == ()
+
+
+def test_merge_tells_what_it_leaves_out(tmp_path, filled):
+    into = CellStore(tmp_path / "into")
+    into.put(cell(0), clip(7))
+    into.put(cell(1), clip(1))
+    spoil(into, 1)
+    spoil(filled, 2)
+    other = CellStore(tmp_path / "other")
+    other.put(cell(3), clip(3))
+    kept = contents(into.folder)[cell(0).id]
+    with CellStore(into.folder).lock(cell(3).id):
+        merged = merge([filled, other], into)
+    # The damaged cell in the goal was replaced by the sound one.
+    assert merged.copied == (cell(1).id,)
+    assert np.array_equal(into.load(cell(1).id).frames, clip(1).frames)
+    why = {damage.id: damage.reason for damage in merged.left_out}
+    assert why.keys() == {cell(0).id, cell(2).id, cell(3).id}
+    assert "shows other frames" in why[cell(0).id]
+    assert "clip.mkv has changed" in why[cell(2).id]
+    assert "by another process" in why[cell(3).id]
+    assert contents(into.folder)[cell(0).id] == kept
+    assert merge([filled, other], into).copied == (cell(3).id,)
+
+
+def test_equal_frames_from_another_encoder_are_equal(tmp_path, filled):
+    into = CellStore(tmp_path / "into")
+    merge([filled], into)
+    folder = into.path(cell(0).id)
+    meta = read_cell(folder, cell(0).id, 2)
+    # An element that says nothing, at the end of the file: other bytes, the same frames.
+    with (folder / "clip.mkv").open("ab") as stream:
+        stream.write(b"\xec\x80")
+    import hashlib
+
+    data = (folder / "clip.mkv").read_bytes()
+    facts = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    write_sealed(folder / "cell.json", {**meta, "clip": {**meta["clip"], **facts}})
+    merged = merge([filled], into)
+    assert (len(merged.present), merged.left_out) == (3, ())
+
+
+def test_merge_with_latents(tmp_path):
+    torch = pytest.importorskip("torch")
+    source, into = CellStore(tmp_path / "from"), CellStore(tmp_path / "into")
+    for seed in range(2):
+        source.put(cell(seed), clip(seed), latents=torch.full((2, 3), float(seed)))
+    into.put(cell(0), clip(0))
+    merge([source], into)
+    for seed in range(2):
+        assert torch.equal(into.latents(cell(seed).id), torch.full((2, 3), float(seed)))
+    assert verify(into) == ()
+
+
+def test_merge_into_itself_or_a_store_that_cannot_be_written(tmp_path, filled):
+    with pytest.raises(StoreError, match="into itself"):
+        merge([filled], CellStore(filled.folder.parent / "." / filled.folder.name))
+    into = CellStore(tmp_path / "into")
+    with read_only(into.folder), pytest.raises(StoreError, match="Nothing can be locked"):
+        merge([filled], CellStore(into.folder))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_merge_loses_nothing_and_is_finished_by_the_next(tmp_path, store):
+    for seed in range(40):
+        store.put(cell(seed), clip(seed))
+    before = contents(store.folder)
+    into = tmp_path / "into"
+    words = [sys.executable, "-m", "s2v_core.cli", "sweep", "merge", str(store.folder), str(into)]
+    killed = []
+    for goal in (1, 12):
+        running = subprocess.Popen(words, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+        while running.poll() is None and len(list(into.glob("[0-9a-f]*"))) < goal:
+            time.sleep(0.001)
+        running.send_signal(signal.SIGKILL)
+        assert running.wait() == -signal.SIGKILL
+        killed.append(len(list(into.glob("[0-9a-f]*"))))
+        assert contents(into).items() <= before.items()
+    assert 1 <= killed[0] < killed[1] < 40
+    said = run("merge", store.folder, into)
+    assert (said["copied"], said["there before"]) == (40 - killed[1], killed[1])
+    assert contents(into) == contents(store.folder) == before
+    assert not hidden(CellStore(into, look=True))
+
+
+# --- commands -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def results(tmp_path, sweep, renderer):
+    """A sweep file and its results, one cell short."""
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP)
+    store = CellStore(tmp_path / "results" / "cells")
+    run_sweep(sweep, renderer, store)
+    shutil.rmtree(store.path(run_sweep(sweep, renderer, store).cells[-1].id))
+    return file, store
+
+
+def test_the_status_command(results):
+    file, store = results
+    for place in (store.folder, store.folder.parent):
+        said = run("status", place)
+        assert (said["cells"], said["sweeps"], "missing" in said) == (5, {"three by two": 5}, False)
+    said = run("status", file)
+    assert (said["distinct cells"], said["stored"], said["missing"]) == (6, 5, ["guidance 3, seed 1"])
+    with store.lock("a" * 64):
+        assert run("status", file)["in flight"][0]["process"] == os.getpid()
+        shown = CliRunner().invoke(app, ["sweep", "status", str(file)]).stdout
+    assert f"process {os.getpid()} on" in shown
+    assert "is not a cell store" in run("status", file.parent / "nothing", code=1)["error"]["problem"]
+    assert not (file.parent / "nothing").exists()
+    assert "is not a cell store" in run("status", file, "--out", file.parent / "else", code=1)["error"]["problem"]
+
+
+def test_a_built_prompt_needs_no_clip(results):
+    file, _ = results
+    file.write_text(
+        SWEEP.replace("prompt: {text: a dancer, negative: blurry}", "subject: a man\ninputs: {clip: gone.mp4}")
+    )
+    assert run("status", file)["stored"] == 0
+
+
+def test_the_verify_command(results):
+    _, store = results
+    assert run("verify", store.folder, "--decode")["damaged"] == []
+    id = store.ids()[2]
+    (store.path(id) / "cell.json").write_bytes(b"")
+    assert [damage["id"] for damage in run("verify", store.folder, code=1)["damaged"]] == [id]
+    said = run("verify", store.folder, "--set-aside", code=1)
+    assert Path(said["damaged"][0]["moved_to"]).is_dir()
+    assert said["cells"] == 4
+    assert run("verify", store.folder)["damaged"] == []
+
+
+def test_the_prune_command(results):
+    file, store = results
+    assert "--keep" in run("prune", store.folder, code=1)["error"]["expected"]
+    file.write_text(SWEEP.replace("[1, 2, 3]", "[1, 2]"))
+    would = run("prune", store.folder, "--damaged", "--keep", file)["would be removed"]
+    assert [(entry["what"], entry["why"]) for entry in would] == [("unnamed", "three by two, guidance 3, seed 0")]
+    assert len(store.ids()) == 5
+    assert run("prune", store.folder, "--keep", file, "--yes")["removed"] == would
+    assert len(store.ids()) == 4
+
+
+def test_a_missing_lora_stops_a_prune(results, tmp_path):
+    file, store = results
+    loras = f"frames: 5, loras: [{{file: {tmp_path / 'gone.safetensors'}}}]}}"
+    file.write_text(SWEEP.replace("frames: 5}", loras))
+    said = run("prune", store.folder, "--keep", file, "--yes", code=1)
+    assert "gone.safetensors" in json.dumps(said)
+    assert len(store.ids()) == 5
+
+
+def test_the_merge_command(results, tmp_path):
+    _, store = results
+    said = run("merge", store.folder.parent, tmp_path / "new")
+    assert (said["copied"], said["cells"]) == (5, 5)
+    spoil_id = store.ids()[0]
+    (store.path(spoil_id) / "clip.mkv").write_bytes(b"")
+    assert run("merge", store.folder, tmp_path / "new", code=1)["left out"][0]["id"] == spoil_id
+    assert "two stores" in run("merge", store.folder, code=1)["error"]["problem"]
+    assert "is not a cell store" in run("merge", tmp_path / "no", tmp_path / "new", code=1)["error"]["problem"]
+
+
+def test_the_commands_on_a_store_that_cannot_be_written(results):
+    file, store = results
+    with read_only(store.folder):
+        assert run("status", file)["can be written"] is False
+        assert run("verify", store.folder, "--decode")["damaged"] == []
+        assert run("prune", store.folder, "--damaged")["would be removed"] == []
