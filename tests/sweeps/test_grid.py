@@ -34,9 +34,9 @@ def result(sweep, renderer, store) -> SweepResult:
 
 
 def laid_out(result: SweepResult, tile=TILE, **more) -> layout.Layout:
-    from s2v_core.sweeps.grid import _Drawn
+    from s2v_core.sweeps.gridpage import GridPage
 
-    return _Drawn(result, tile, more.get("page", 0)).layout
+    return GridPage(result, tile, more.get("page", 0), options=more.get("options")).layout
 
 
 def tile_at(frame, where: layout.Layout, row: int, column: int):
