@@ -6,6 +6,7 @@ further ones. A single axis runs over the columns of one row.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,8 +43,9 @@ def grid_clip(
     options: GridOptions | None = None,
     inputs: Inputs | None = None,
     scores: Scores | None = None,
+    frames: int | None = None,
 ) -> Clip:
-    """One page of the grid as a clip, all of it in memory.
+    """One page of the grid as a clip, all of it in memory, or its first ``frames``.
 
     Frame t of the page shows frame t of every cell; shorter cells hold their last frame, and the page says so.
     ``tile``: (width, height) of a cell in pixels; chosen by ``options`` when left out. ``page``: from 0. ``inputs``:
@@ -52,7 +54,7 @@ def grid_clip(
     Raises ``SettingsError``, ``StoreError``.
     """
     drawn = GridPage(result, tile, page, options=options, inputs=inputs, scores=scores)
-    return Clip(np.stack(list(drawn.frames())), drawn.fps)
+    return Clip(np.stack(list(itertools.islice(drawn.frames(), frames))), drawn.fps)
 
 
 def write_grid(

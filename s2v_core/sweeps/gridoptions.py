@@ -6,12 +6,14 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
 from ..options import choice, number, settle, text
-from .axes import Axis, Cell, Sweep
-from .layout import Header
+
+if TYPE_CHECKING:
+    from .axes import Axis, Cell, Sweep
+    from .layout import Header
 
 # With more than so many columns or rows, "auto" puts a further axis on pages.
 _MOST = 12
@@ -111,6 +113,8 @@ def check_page(page: int, count: int) -> int:
 
 
 def _header(axes: Sequence[Axis]) -> Header:
+    from .layout import Header
+
     if not axes:
         return Header("", ("",))
     inner = axes[-1]

@@ -223,11 +223,13 @@ def _score_lines(
     if chosen.best and chosen.best not in metrics:
         best_cells(scores, every, chosen.best)
     best = {metric: best_cells(scores, every, metric, metric in chosen.lower_is_better) for metric in metrics}
+    values = {metric: [score_of(scores, id, metric) for id in every] for metric in metrics}
+    largest = {metric: max(abs(value) for value in known if value is not None) for metric, known in values.items()}
     return {
         place: [
             ScoreLine(
                 metric,
-                say_score(score_of(scores, cell.id, metric)),
+                say_score(score_of(scores, cell.id, metric), largest[metric]),
                 cell.id in best[metric],
                 cell.id in best[metric] and metric == chosen.best,
             )

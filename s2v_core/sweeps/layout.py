@@ -296,7 +296,7 @@ def _column_headers(page: Page, pen: _Pen, style: _Type, tile_width: int, lefts:
             pen.at(x, pen.y + height - len(lines) * line_height(bold), lines, bold, TEXT)
             pen.rules.append((x, pen.y + height + 2, end, pen.y + height + 3))
         pen.y += height + round(style.size * 0.6)
-    labels = [wrap(label, bold, tile_width, 4) for label in columns.labels]
+    labels = [wrap(label, bold, tile_width, 6) for label in columns.labels]
     title = line_height(small) if columns.title else 0
     row_title = 2 * line_height(small) if page.rows.title or page.rows.groups else 0
     head = max(title + max(map(len, labels)) * line_height(bold), row_title)

@@ -32,14 +32,17 @@ def metrics_of(scores: Scores, ids: Collection[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def say_score(value: float | None) -> str:
-    """A score in three significant digits: 0.913, 12.3, 1480; a dash where there is none."""
+def say_score(value: float | None, largest: float | None = None) -> str:
+    """A score as text: three significant digits of ``largest`` (or of itself), so that a metric's values line up.
+
+    0.913 and 0.028, 12.3 and 0.4, 1480; a dash where there is none.
+    """
     if value is None:
         return "–"
-    if value == 0 or (value == int(value) and abs(value) < 1e6):
-        return str(int(value))
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{digits}f}" if digits <= 5 and abs(value) < 1e6 else f"{value:.2e}"
+    scale = max(abs(value), abs(largest or 0.0))
+    if scale == 0 or scale >= 1e6 or scale < 1e-4:
+        return f"{value:.3g}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(scale)))}f}"
 
 
 def best_cells(scores: Scores, ids: Collection[str], metric: str, lower: bool = False) -> tuple[str, ...]:

@@ -195,4 +195,3 @@ def _extended_header(file: Path) -> bytes:
 def _parts(body: bytes, size: int) -> Iterator[bytes]:
     for start in range(0, len(body), size):
         yield body[start : start + size]
-

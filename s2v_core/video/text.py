@@ -1,7 +1,7 @@
 """Text on pictures: a real font, measured and wrapped, never clipped, and the colours of pages that hold it.
 
-DejaVu Sans (of matplotlib) has Latin, Greek, Cyrillic, Arabic, Hebrew and more; letters that it lacks come from Noto Sans
-CJK (of noto-cjk-sans-jp-regular): Chinese, Japanese, Korean. What neither has is named by ``missing_characters``.
+DejaVu Sans (of matplotlib) has Latin, Greek, Cyrillic, Arabic, Hebrew and more; letters that it lacks come from Noto
+Sans CJK (of noto-cjk-sans-jp-regular): Chinese, Japanese, Korean. ``missing_characters`` names what neither has.
 """
 
 from __future__ import annotations

@@ -95,8 +95,9 @@ def write_stream(
     - ``.mkv``: FFV1 in RGB, always lossless; every slice carries a checksum. Times in whole milliseconds.
 
     ``lossless`` asks for a form that keeps every bit (.mkv or .webp). ``quality``: 1 (small) to 100 (good), without
-    meaning for lossless forms. ``metadata``: JSON-ready values by key, which ``metadata.read_metadata`` gives back;
-    ComfyUI's browser finds "workflow" and "prompt" in .mp4 and .webp. ``on_progress(done, total)`` after each frame. The same input gives the same bytes.
+    meaning for lossless forms and GIF. ``metadata``: JSON-ready values by key, which ``metadata.read_metadata`` gives
+    back; ComfyUI's browser finds "workflow" and "prompt" in .mp4 and .webp. ``on_progress(done, total)`` after each
+    frame. The same input gives the same bytes.
 
     The file appears under its name only when it is whole. Raises ``VideoError`` for a suffix, size, rate or frame that
     cannot be written and when the disk refuses; ``Interrupted`` when ``should_stop()`` says so. What ``frames`` raises
