@@ -20,12 +20,12 @@ from ..video.clip import Clip
 from ..video.metadata import OWN, Metadata
 from .axes import Sweep
 from .gridoptions import GridOptions, arrange
-from .gridpage import Frame, GridPage, Inputs, When, fit_tile
+from .gridpage import Frame, GridPage, Inputs, When
 from .run import SweepResult
 from .scores import Scores
 
 __all__ = [
-    *("GridOptions", "contact_sheet", "fit_tile", "grid_clip", "grid_metadata", "pages", "targets"),
+    *("GridOptions", "contact_sheet", "grid_clip", "grid_metadata", "pages", "targets"),
     *("write_contact_sheet", "write_grid"),
 ]
 

@@ -60,19 +60,19 @@ class Arrangement:
 
         def at(axes: tuple[int, ...]) -> int:
             place = 0
-            for number in axes:
-                place = place * len(sweep.axes[number]) + cell.index[number]
+            for axis in axes:
+                place = place * len(sweep.axes[axis]) + cell.index[axis]
             return place
 
         return at(self.pages), at(self.rows), at(self.columns)
 
     def count(self, sweep: Sweep) -> int:
         """How many pages there are."""
-        return prod(len(sweep.axes[number]) for number in self.pages)
+        return prod(len(sweep.axes[axis]) for axis in self.pages)
 
     def subtitle(self, sweep: Sweep, page: int) -> str:
         """What this page has that the other pages have not."""
-        combinations = list(itertools.product(*(sweep.axes[number].labels for number in self.pages)))
+        combinations = list(itertools.product(*(sweep.axes[axis].labels for axis in self.pages)))
         if not self.pages:
             return ""
         return f"{' · '.join(combinations[page])} (page {page + 1} of {len(combinations)})"
@@ -92,16 +92,16 @@ def arrange(sweep: Sweep, layout: str = "auto") -> Arrangement:
         return Arrangement((), (0,), ())
     sides = {"columns": (1,), "rows": (0,)}
     pages: tuple[int, ...] = ()
-    for number_, count in enumerate(counts[2:], start=2):
+    for axis, count in enumerate(counts[2:], start=2):
         free = [
             side
             for side, axes in sides.items()
             if len(axes) == 1 and (layout == "nested" or prod(counts[at] for at in axes) * count <= _MOST)
         ]
         if layout == "pages" or pages or not free:
-            pages += (number_,)
+            pages += (axis,)
         else:
-            sides[free[0]] = (number_, *sides[free[0]])
+            sides[free[0]] = (axis, *sides[free[0]])
     return Arrangement(sides["rows"], sides["columns"], pages)
 
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..video.fit import fit_image, resize
+from ..video.text import GROUND
 from ..wan.scales import say_number
 from ..wan.settings import ADVANCED, SampleSettings, options
 from .axes import LORA_AXES, Cell, Sweep, say_value
 from .gridoptions import GridOptions, arrange, check_page
-from .layout import GROUND, SMALLEST_TILE, Layout, Page, lay_out, tile_size
+from .layout import SMALLEST_TILE, Layout, Page, lay_out, tile_size
 from .paint import ScoreLine, draw_page
 from .run import SweepResult
 from .scores import Scores, best_cells, metrics_of, say_score, score_of

@@ -9,9 +9,7 @@ from ..errors import SettingsError
 from ..video.text import (
     CJK_PACKAGE,
     DIM,
-    GROUND,
     TEXT,
-    TILE,
     Font,
     cjk_file,
     get_font,
@@ -20,11 +18,6 @@ from ..video.text import (
     width_of,
     wrap,
 )
-
-__all__ = [
-    *("FAILED_EDGE", "FAILED_GROUND", "FAILED_TEXT", "GROUND", "PAGE_LIMIT", "RULE", "SMALLEST_TILE", "TILE"),
-    *("Block", "Header", "Layout", "Page", "lay_out", "score_font", "tile_size"),
-]
 
 FAILED_GROUND, FAILED_EDGE, FAILED_TEXT = (46, 29, 33), (120, 58, 66), (255, 150, 150)
 RULE = (70, 75, 88)
@@ -91,8 +84,8 @@ Corner = tuple[int, int]
 class Layout:
     """Sizes in pixels. ``size``: (width, height) of the page, both even. ``tile``: (width, height).
 
-    ``corners[row][column]``: top left (x, y) of each tile; ``inputs``: of each picture above the grid. ``strip``: height
-    of the scores that touch a tile from below. ``rules``: thin lines (x, y, right, bottom).
+    ``corners[row][column]``: top left (x, y) of each tile; ``inputs``: of each picture above the grid. ``strip``:
+    height of the scores that touch a tile from below. ``rules``: thin lines (x, y, right, bottom).
     """
 
     size: tuple[int, int]
@@ -168,8 +161,7 @@ def lay_out(page: Page, tile: tuple[int, int], strips: bool = False) -> Layout:
 
     Raises ``SettingsError`` when the page is larger than a codec takes.
     """
-    columns, rows = len(page.columns), len(page.rows)
-    area = columns * tile[0]
+    area = len(page.columns) * tile[0]
     size = int(min(30, max(15, area / 75)))
     style = _Type(size, max(6, round(size * (1.0 if strips or page.score_lines else 0.45))))
     margin, gutter, small = round(size * 1.4), style.gutter, style.small

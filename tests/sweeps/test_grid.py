@@ -21,13 +21,13 @@ from s2v_core.sweeps.axes import Sweep, make_axis
 from s2v_core.sweeps.grid import (
     GridOptions,
     contact_sheet,
-    fit_tile,
     grid_clip,
     pages,
     write_contact_sheet,
     write_grid,
 )
-from s2v_core.sweeps.layout import FAILED_GROUND, GROUND, Header, Page, lay_out, tile_size
+from s2v_core.sweeps.gridpage import fit_tile
+from s2v_core.sweeps.layout import FAILED_GROUND, Header, Page, lay_out, tile_size
 from s2v_core.sweeps.run import SweepResult, run_sweep, stored_result
 from s2v_core.video import text
 from s2v_core.video.clip import Clip
@@ -238,13 +238,13 @@ def test_pictures_keep_their_shape_in_a_tile():
     rows = np.flatnonzero((fitted == 200).all(axis=2).any(axis=1))
     columns = np.flatnonzero((fitted == 200).all(axis=2).any(axis=0))
     assert (len(rows), len(columns)) == (20, 80)
-    assert tuple(fitted[0, 0]) == GROUND
+    assert tuple(fitted[0, 0]) == text.GROUND
     assert abs((rows[0] + rows[-1]) / 2 - 44.5) < 1
     almost = fit_tile(np.full((480, 832, 3), 200, np.uint8), (330, 191))
     assert (almost == 200).all(), "no dark line where only rounding differs"
     wide = fit_tile(np.full((480, 832, 3), 200, np.uint8), (160, 160))
     assert (wide == 200).all(axis=2).any(axis=1).sum() == round(480 * 160 / 832)
-    assert tuple(wide[0, 0]) == GROUND
+    assert tuple(wide[0, 0]) == text.GROUND
 
 
 labels = st.lists(
