@@ -92,7 +92,7 @@ def test_inputs_stand_above_and_move_in_step(result):
     for frame, level in zip(drawn.frames(), (50, 100, 150, 150, 150), strict=True):
         assert (frame[y : y + 32, x : x + 64] == level).all()
         assert (frame[y2 : y2 + 32, x2 : x2 + 64] == 200).all()
-    assert "control video" in words(drawn.layout)
+    assert "control… | reference" in words(drawn.layout)
     sheet = GridPage(result, TILE, 0, ("first", "last"), inputs=inputs).sheet()
     assert (sheet == 150).all(axis=2).sum() >= 64 * 32
 
