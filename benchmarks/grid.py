@@ -1,4 +1,4 @@
-"""Peak memory and time of a large grid: real encoded cells of cheap synthetic dancers, drawn and written frame by frame.
+"""Peak memory and time of a large grid: real encoded cells of cheap synthetic dancers, drawn frame by frame.
 
     python benchmarks/grid.py --cells 100 --frames 81 --size 832x480 --json
 
@@ -23,13 +23,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from s2v_core.prompts.prompt import Prompt  # noqa: E402
-from s2v_core.sweeps.axes import Cell, Sweep, make_axis  # noqa: E402
-from s2v_core.sweeps.plan import plan  # noqa: E402
-from s2v_core.sweeps.store import CellStore  # noqa: E402
-from s2v_core.sweeps.storefiles import META, write_sealed  # noqa: E402
-from s2v_core.video.clip import Clip  # noqa: E402
-from s2v_core.wan.settings import SampleSettings  # noqa: E402
+from s2v_core.prompts.prompt import Prompt
+from s2v_core.sweeps.axes import Cell, Sweep, make_axis
+from s2v_core.sweeps.plan import plan
+from s2v_core.sweeps.store import CellStore
+from s2v_core.sweeps.storefiles import META, write_sealed
+from s2v_core.video.clip import Clip
+from s2v_core.wan.settings import SampleSettings
 
 LIMIT_GB = 1.5
 

@@ -66,7 +66,7 @@ class SweepGrid(io.ComfyNode):
                 io.Image.Output("sheet", display_name="contact sheet", tooltip="Three frames of each cell."),
                 io.String.Output("summary", display_name="summary", tooltip="What was computed, and where it lies."),
             ],
-            hidden=host.GRAPH,
+            hidden=list(host.GRAPH),
             is_output_node=True,
         )
 
@@ -140,7 +140,7 @@ class PickCell(io.ComfyNode):
                 io.String.Output("settings", display_name="settings", tooltip="Its settings, one a line."),
                 io.String.Output("label", display_name="label", tooltip="Its labels, such as guidance 5, seed 0."),
             ],
-            hidden=host.GRAPH,
+            hidden=list(host.GRAPH),
             is_output_node=True,
         )
 

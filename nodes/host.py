@@ -268,7 +268,7 @@ def free_path(folder: Path, stem: str, suffix: str) -> Path:
     return next(path for number in range(1, 100_000) if not (path := folder / f"{stem}_{number:05}_{suffix}").exists())
 
 
-GRAPH = [io.Hidden.prompt, io.Hidden.extra_pnginfo]
+GRAPH = (io.Hidden.prompt, io.Hidden.extra_pnginfo)
 """What a node that saves files must ask the host for, so that ``graph`` can say it."""
 
 
