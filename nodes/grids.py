@@ -138,7 +138,7 @@ class PickCell(io.ComfyNode):
                 io.Video.Output("video", display_name="video", tooltip="The cell as a video."),
                 sockets.Prompt.Output("prompt", display_name="prompt", tooltip="Its prompt, for Wan-VACE Sampler."),
                 io.String.Output("settings", display_name="settings", tooltip="Its settings, one a line."),
-                io.String.Output("label", display_name="label", tooltip="Its labels, such as guidance 5, seed 0."),
+                io.String.Output("labels", display_name="labels", tooltip="Its labels, such as guidance 5, seed 0."),
             ],
             hidden=list(host.GRAPH),
             is_output_node=True,

@@ -67,8 +67,8 @@ def sample(
         import time
 
         from ..recipe import control_from_dance, control_from_pose_video, read_mask, read_reference
-        from ..video.read import read_clip
         from ..video.metadata import OWN
+        from ..video.read import read_clip
         from ..video.write import write_clip
         from ..wan.engine import load_engine
         from ..wan.render import Renderer

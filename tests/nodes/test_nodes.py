@@ -89,7 +89,7 @@ OUTPUTS = {
     "Skeleton2Video_SweepAxis": ["axes"],
     "Skeleton2Video_RunSweep": ["sweep"],
     "Skeleton2Video_SweepGrid": ["grid", "video", "contact sheet", "summary"],
-    "Skeleton2Video_PickCell": ["frames", "video", "prompt", "settings", "label"],
+    "Skeleton2Video_PickCell": ["frames", "video", "prompt", "settings", "labels"],
 }
 
 # Loads the pack as the host does, from a folder with a name that Python would not allow for a package.
