@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from s2v_core.video.metadata import OWN, read_metadata
-
-spec = importlib.util.spec_from_file_location("node_tests", Path(__file__).with_name("test_nodes.py"))
-assert spec and spec.loader
-node_tests = sys.modules.setdefault("node_tests", importlib.util.module_from_spec(spec))
-spec.loader.exec_module(node_tests)
-in_host = node_tests.in_host
+from tests.nodes.test_nodes import in_host  # noqa: F401 (a fixture)
 
 SWEEP = """
 import importlib, numpy as np, torch
@@ -42,7 +35,7 @@ def ready(name):
 GRAPH = {"workflow": {"nodes": [{"id": 7}]}, "prompt": {"7": {"class_type": "x", "inputs": {}}}}
 
 
-def test_a_grid_is_saved_with_its_graph(in_host: Any) -> None:
+def test_a_grid_is_saved_with_its_graph(in_host: Any) -> None:  # noqa: F811
     said = in_host(
         "NAME = 'grids'\n"
         + SWEEP
@@ -76,7 +69,7 @@ print(json.dumps({"grid": list(grid.shape), "old": list(old.args[0].shape), "she
     assert read_metadata(said["again"])[OWN]["kind"] == "grid", "the host's own saving keeps it"
 
 
-def test_a_cell_is_picked_saved_and_handed_on(in_host: Any) -> None:
+def test_a_cell_is_picked_saved_and_handed_on(in_host: Any) -> None:  # noqa: F811
     said = in_host(
         "NAME = 'cells'\n"
         + SWEEP
@@ -101,7 +94,7 @@ print(json.dumps({"level": round(float(frames[0, 0, 0, 0]) * 255), "shape": list
     assert json.dumps(found["workflow"]) == json.dumps(GRAPH["workflow"])
 
 
-def test_graphs_saved_before_still_fit(in_host: Any) -> None:
+def test_graphs_saved_before_still_fit(in_host: Any) -> None:  # noqa: F811
     required = in_host("print(json.dumps(sorted(named('SweepGrid').INPUT_TYPES()['required'])))")
     assert required == ["page", "sweep"]
     with pytest.raises(AssertionError):
