@@ -120,7 +120,7 @@ def test_failed_and_missing_cells_are_drawn_as_such(sweep, renderer, store):
     assert "2 of 6 cells have no video" in said(where)
     missing = stored_result(sweep, renderer, store)
     frame = grid_clip(missing, tile=(200, 100)).frames[0]
-    assert tuple(tile_at(frame, laid_out(missing, tile=(200, 100)), 1, 0)[-3, -3]) == layout.TILE
+    assert tuple(tile_at(frame, laid_out(missing, tile=(200, 100)), 1, 0)[-3, -3]) == text.TILE
     assert contact_sheet(result, tile=TILE).ndim == 3
 
 
