@@ -254,7 +254,7 @@ class _Palette:
 
         self._rate = rate
         self._graph = Graph()
-        source = self._graph.add_buffer(width=frame.width, height=frame.height, format="rgb24", time_base=1 / rate)
+        source = self._graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=1 / rate)
         split = self._graph.add("split")
         made = self._graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
         # An ordered pattern stays where it is from frame to frame; error diffusion would crawl.
