@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import aist, nano, pose, pose_files, prompts, sweeps, wan
+from . import aist, grids, nano, pose, pose_files, prompts, sweeps, wan
 
 
 class Skeleton2VideoExtension(ComfyExtension):
@@ -35,5 +35,6 @@ class Skeleton2VideoExtension(ComfyExtension):
             wan.WanVaceSampler,
             sweeps.SweepAxis,
             sweeps.RunSweep,
-            sweeps.SweepGrid,
+            grids.SweepGrid,
+            grids.PickCell,
         ]

@@ -13,6 +13,7 @@ import comfy.model_management
 import comfy.utils
 import folder_paths
 import numpy as np
+from comfy.cli_args import args
 from comfy_api.latest import InputImpl, Types, io, ui
 
 from ..s2v_core.errors import Interrupted, ModelFileError, SettingsError, VideoError
@@ -265,6 +266,27 @@ def file_stem(name: str) -> str:
 def free_path(folder: Path, stem: str, suffix: str) -> Path:
     """The first of ``stem_00001_.suffix``, ``stem_00002_.suffix``... that is free, as the host numbers its files."""
     return next(path for number in range(1, 100_000) if not (path := folder / f"{stem}_{number:05}_{suffix}").exists())
+
+
+GRAPH = (io.Hidden.prompt, io.Hidden.extra_pnginfo)
+"""What a node that saves files must ask the host for, so that ``graph`` can say it."""
+
+
+def graph(node: Any) -> dict[str, Any]:
+    """The graph that runs, by the keys under which the host's browser looks for it in a file; {} where the user told
+    the host to keep it out of files.
+    """
+    if args.disable_metadata or node.hidden is None:
+        return {}
+    found = dict(node.hidden.extra_pnginfo or {})
+    if node.hidden.prompt is not None:
+        found["prompt"] = node.hidden.prompt
+    return found
+
+
+def video_of(file: Path) -> Any:
+    """A saved file as the host's VIDEO: its frames are read when somebody wants them."""
+    return InputImpl.VideoFromFile(str(file))
 
 
 def saved(path: Path) -> Any:

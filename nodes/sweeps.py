@@ -1,4 +1,4 @@
-"""Sweeps: axes, the run, and the labelled grid."""
+"""Sweeps: their axes, and the run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..s2v_core.errors import S2VError, SettingsError
 from ..s2v_core.sweeps.axes import AXES, Axis
@@ -102,7 +102,7 @@ class RunSweep(io.ComfyNode):
                 *picture_inputs(),
                 preset_input(),
             ],
-            outputs=[sockets.Sweep.Output("sweep", display_name="sweep", tooltip="For Sweep Grid.")],
+            outputs=[sockets.Sweep.Output("sweep", display_name="sweep", tooltip="For Sweep Grid and Pick Cell.")],
         )
 
     @classmethod
@@ -161,72 +161,6 @@ class RunSweep(io.ComfyNode):
         return io.NodeOutput(result)
 
 
-class SweepGrid(io.ComfyNode):
-    """Draws the cells side by side."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        """Inputs and outputs."""
-        return io.Schema(
-            node_id="Skeleton2Video_SweepGrid",
-            display_name="Sweep Grid",
-            category="Skeleton2Video/sweep",
-            description=(
-                "Puts the cells of a sweep side by side, in step, with the axes' values as headers. Saves "
-                "the grid as mp4 and animated WebP and a contact sheet as PNG in output/skeleton2video/<name>."
-            ),
-            inputs=[
-                sockets.Sweep.Input("sweep", tooltip="From Run Sweep."),
-                io.Int.Input(
-                    "page",
-                    default=1,
-                    min=1,
-                    max=1000,
-                    tooltip="With three axes or more: the page that the outputs carry. All pages are saved.",
-                ),
-            ],
-            outputs=[
-                io.Image.Output("grid", display_name="grid", tooltip="The frames of the grid."),
-                io.Video.Output("video", display_name="video", tooltip="The grid as a video."),
-                io.Image.Output("sheet", display_name="contact sheet", tooltip="Three frames of each cell."),
-                io.String.Output("summary", display_name="summary", tooltip="What was computed, and where it lies."),
-            ],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def execute(cls, sweep: Any, page: int) -> io.NodeOutput:
-        """Draw and save."""
-        from ..s2v_core.sweeps.grid import contact_sheet, grid_clip, pages, write_contact_sheet
-        from ..s2v_core.video.write import write_clip
-
-        count = pages(sweep.sweep)
-        if page > count:
-            raise SettingsError(f"There is no page {page}.", expected=f"1 to {count}", got=str(page))
-        folder = sweep.store.folder.parent
-        progress = host.Progress(count)
-        files = []
-        shown = None
-        for number in range(count):
-            clip = grid_clip(sweep, page=number)
-            files.append(write_clip(clip, host.free_path(folder, "grid", ".mp4")))
-            write_clip(clip, files[-1].with_suffix(".webp"))
-            write_contact_sheet(sweep, files[-1].with_suffix(".png"), page=number)
-            if number == page - 1:
-                shown = clip
-            progress(number + 1)
-        assert shown is not None
-        grid = host.to_image(shown.frames)
-        sheet = host.to_image(contact_sheet(sweep, page=page - 1)[None])
-        return io.NodeOutput(
-            grid,
-            host.to_video(grid, shown.fps),
-            sheet,
-            _summary(sweep, files),
-            ui=ui.PreviewVideo([host.saved(file) for file in files]),
-        )
-
-
 def _show(event: Any, progress: host.Progress) -> None:
     """A sweep's event on the bar: a hundredth of a cell is the unit, since cells differ in their steps."""
     from ..s2v_core.sweeps.events import Finished, Stepped
@@ -236,14 +170,3 @@ def _show(event: Any, progress: host.Progress) -> None:
         progress(100 * (event.number - 1) + share, 100 * event.total, event.step.preview())
     elif isinstance(event, Finished):
         progress(100 * event.number, 100 * event.total)
-
-
-def _summary(result: Any, files: list[Any]) -> str:
-    lines = [
-        f"{len(result.cells)} cells: {len(result.computed)} computed, {len(result.reused)} taken from the store, "
-        f"{len(result.failed)} failed, {result.seconds:.1f} s",
-        f"cells: {result.store.folder}",
-        *(f"grid: {file}" for file in files),
-        *(f"failed: {reason}" for reason in result.failed.values()),
-    ]
-    return "\n".join(lines)

@@ -67,6 +67,7 @@ def sample(
         import time
 
         from ..recipe import control_from_dance, control_from_pose_video, read_mask, read_reference
+        from ..video.metadata import OWN
         from ..video.read import read_clip
         from ..video.write import write_clip
         from ..wan.engine import load_engine
@@ -95,9 +96,12 @@ def sample(
             begin = time.monotonic()
             made = renderer.render(words, settings, on_step=show.step)
             seconds = time.monotonic() - begin
+        carried = {
+            OWN: {"kind": "sample", "prompt": words.text, "negative": words.negative, "settings": settings.to_dict()}
+        }
         done(
             {
-                "video": write_clip(made, out, lossless=out.suffix == ".mkv"),
+                "video": write_clip(made, out, lossless=out.suffix == ".mkv", metadata=carried),
                 "prompt": words.text,
                 "settings": settings.to_dict(),
                 "device": engine.device,

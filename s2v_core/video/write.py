@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,7 @@ from ..files import atomic_path
 from .clip import Clip
 from .color import BT709, CONVERSION, FULL, LIMITED
 from .fit import Image, Size, check_image, check_size
+from .metadata import Metadata, add_to_gif, add_to_webp, as_texts, png_info
 
 if TYPE_CHECKING:
     import av
@@ -29,7 +30,8 @@ _THREADS = 4
 # Rates are stored as two numbers; larger ones overflow the time bases of the containers.
 _RATE_LIMIT = 1_000_000
 _WEBP_LIMIT = 16383
-_WAYS = ".mp4 (H.264), .webp (animated, lossy or lossless) or .mkv (FFV1, lossless)"
+_GIF_LIMIT = 65535
+_WAYS = ".mp4 (H.264), .webp (animated, lossy or lossless), .gif (256 colours a frame) or .mkv (FFV1, lossless)"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def write_clip(
     *,
     lossless: bool = False,
     quality: int = QUALITY,
+    metadata: Metadata | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Path:
@@ -60,6 +63,7 @@ def write_clip(
         path,
         lossless=lossless,
         quality=quality,
+        metadata=metadata,
         total=len(clip),
         on_progress=on_progress,
         should_stop=should_stop,
@@ -74,6 +78,7 @@ def write_stream(
     *,
     lossless: bool = False,
     quality: int = QUALITY,
+    metadata: Metadata | None = None,
     total: int | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -86,10 +91,13 @@ def write_stream(
       one row of repeated edge pixels, because yuv420p has none.
     - ``.webp``: animated, endless; times in whole milliseconds. Equal neighbours may be merged into one longer frame,
       and a clip whose frames are all equal becomes a still picture, which has no length.
+    - ``.gif``: 256 colours a frame, endless; times in whole hundredths of a second.
     - ``.mkv``: FFV1 in RGB, always lossless; every slice carries a checksum. Times in whole milliseconds.
 
     ``lossless`` asks for a form that keeps every bit (.mkv or .webp). ``quality``: 1 (small) to 100 (good), without
-    meaning for lossless forms. ``on_progress(done, total)`` after each frame. The same input gives the same bytes.
+    meaning for lossless forms and GIF. ``metadata``: JSON-ready values by key, which ``metadata.read_metadata`` gives
+    back; ComfyUI's browser finds "workflow" and "prompt" in .mp4 and .webp. ``on_progress(done, total)`` after each
+    frame. The same input gives the same bytes.
 
     The file appears under its name only when it is whole. Raises ``VideoError`` for a suffix, size, rate or frame that
     cannot be written and when the disk refuses; ``Interrupted`` when ``should_stop()`` says so. What ``frames`` raises
@@ -106,9 +114,10 @@ def write_stream(
             remedy="Use a rate such as 16, 25 or 30000/1001.",
         )
     form = _form(target, lossless, quality, rate, (width, height))
+    texts = as_texts(metadata or {})
     padded = (width + width % 2, height + height % 2) if form.pixels == "yuv420p" else (width, height)
     done = 0
-    with _whole(target) as temporary, _Encoder(target, temporary, form, rate, padded) as encoder:
+    with _whole(target) as temporary, _Encoder(target, temporary, form, rate, padded, texts) as encoder:
         for picture in frames:
             if should_stop and should_stop():
                 raise Interrupted
@@ -119,11 +128,16 @@ def write_stream(
         if not done:
             raise VideoError(f"{target.name} has no frames to write.", expected="at least one frame", got="none")
         encoder.finish()
+        with _disk_errors(target):
+            if metadata and form.container in _ADDED_LATER:
+                _ADDED_LATER[form.container](temporary, metadata)
     return target
 
 
-def write_png(image: Image, path: str | Path) -> Path:
+def write_png(image: Image, path: str | Path, metadata: Metadata | None = None) -> Path:
     """Write one RGB picture (uint8 [H, W, 3]) as PNG, whole or not at all, and return the path.
+
+    ``metadata``: JSON-ready values by key, as text chunks.
 
     Raises ``VideoError`` for another array, another suffix, or when the disk refuses.
     """
@@ -132,15 +146,19 @@ def write_png(image: Image, path: str | Path) -> Path:
     if target.suffix.lower() != ".png":
         raise VideoError(f"The picture {target.name} cannot be written.", expected=".png", got=_suffix_text(target))
     with _whole(target) as temporary, _disk_errors(target):
-        PIL.Image.fromarray(image).save(temporary, format="PNG")
+        PIL.Image.fromarray(image).save(temporary, format="PNG", pnginfo=png_info(metadata or {}))
     return target
 
 
 class _Encoder:
     """An open video file: ``add`` frames in order, then ``finish``. Left without ``finish``, the file is of no use."""
 
-    def __init__(self, target: Path, file: Path, form: _Form, rate: Fraction, size: Size) -> None:
+    def __init__(
+        self, target: Path, file: Path, form: _Form, rate: Fraction, size: Size, texts: Mapping[str, str]
+    ) -> None:
         self._target, self._file, self._form, self._rate, self._size = target, file, form, rate, size
+        self._texts = texts
+        self._palette: _Palette | None = None
 
     def __enter__(self) -> _Encoder:
         import av
@@ -156,6 +174,8 @@ class _Encoder:
             self._container = av.open(
                 str(self._file), "w", format=form.container, options={"fflags": "+bitexact", **form.container_options}
             )
+        if form.container not in _ADDED_LATER:
+            self._container.metadata.update(self._texts)
         try:
             self._stream = self._new_stream()
         except BaseException:
@@ -201,6 +221,9 @@ class _Encoder:
                 interpolation=CONVERSION,
             )
             frame.colorspace, frame.color_range = BT709, LIMITED
+        elif self._form.pixels == "pal8":
+            self._palette = self._palette or _Palette(frame, self._rate)
+            frame = self._palette.convert(frame, index)
         else:
             frame = frame.reformat(format=self._form.pixels)
         frame.pts, frame.time_base = index, 1 / self._rate
@@ -223,6 +246,37 @@ class _Encoder:
             self._container.close()
 
 
+class _Palette:
+    """Gives each frame the 256 colours that suit it best, by FFmpeg's own filters."""
+
+    def __init__(self, frame: av.VideoFrame, rate: Fraction) -> None:
+        from av.filter import Graph
+
+        self._rate = rate
+        self._graph = Graph()
+        source = self._graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=1 / rate)
+        split = self._graph.add("split")
+        made = self._graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
+        # An ordered pattern stays where it is from frame to frame; error diffusion would crawl.
+        used = self._graph.add("paletteuse", "new=1:dither=bayer:bayer_scale=4")
+        source.link_to(split)
+        split.link_to(used, 0, 0)
+        split.link_to(made, 1, 0)
+        made.link_to(used, 0, 1)
+        used.link_to(self._graph.add("buffersink"))
+        self._graph.configure()
+
+    def convert(self, frame: av.VideoFrame, index: int) -> av.VideoFrame:
+        frame.pts, frame.time_base = index, 1 / self._rate
+        self._graph.push(frame)
+        made: Any = self._graph.pull()
+        return made
+
+
+# Their containers take no keys from FFmpeg.
+_ADDED_LATER: dict[str, Callable[[Path, Metadata], None]] = {"webp": add_to_webp, "gif": add_to_gif}
+
+
 def _form(target: Path, lossless: bool, quality: int, rate: Fraction, size: Size) -> _Form:
     if isinstance(quality, bool) or not isinstance(quality, (int, np.integer)) or not 1 <= quality <= 100:
         raise VideoError(
@@ -235,7 +289,7 @@ def _form(target: Path, lossless: bool, quality: int, rate: Fraction, size: Size
         # Macroblock-tree rate control reads past small pictures on AVX-512 machines (x264 core 165), and then the same
         # frames give other bytes every time.
         options = {"preset": "medium", "crf": str(round(51 - 0.4 * quality)), "x264-params": "mbtree=0"}
-        return _Form("mp4", {"movflags": "+faststart"}, "libx264", "yuv420p", options)
+        return _Form("mp4", {"movflags": "+faststart+use_metadata_tags"}, "libx264", "yuv420p", options)
     if suffix == ".mkv":
         # Four slices need at least two pixels a side.
         slices = "4" if min(size) > 1 else "1"
@@ -251,11 +305,20 @@ def _form(target: Path, lossless: bool, quality: int, rate: Fraction, size: Size
         # In lossless mode the encoder's "quality" is its effort.
         options = {"lossless": str(int(lossless)), "quality": str(70 if lossless else quality)}
         return _Form("webp", {"loop": "0"}, "libwebp_anim", "bgra", {**options, "compression_level": "4"})
-    if suffix == ".mp4":
+    if suffix == ".gif" and not lossless:
+        if max(size) > _GIF_LIMIT:
+            raise VideoError(
+                f"{target.name} is too large for GIF.",
+                expected=f"at most {_GIF_LIMIT} pixels a side",
+                got=f"{size[0]} x {size[1]}",
+                remedy="Make it smaller, or write .mp4.",
+            )
+        return _Form("gif", {"loop": "0"}, "gif", "pal8", {})
+    if suffix in (".mp4", ".gif"):
         raise VideoError(
             f"{target.name} cannot be written without loss.",
             expected="a lossless form: .mkv (FFV1) or .webp",
-            got=".mp4, whose players need yuv420p",
+            got=f"{suffix}, whose colours are reduced",
             remedy="Change the suffix to .mkv, or leave lossless off.",
         )
     raise VideoError(

@@ -61,7 +61,8 @@ WIDGETS = {
     "Skeleton2Video_WanVaceSampler": [*SETTINGS, *LATER],
     "Skeleton2Video_SweepAxis": ["axis", "values"],
     "Skeleton2Video_RunSweep": ["name", *SETTINGS, *LATER],
-    "Skeleton2Video_SweepGrid": ["page"],
+    "Skeleton2Video_SweepGrid": ["page", "layout", "scale", "limit", "best", "lower", "format", "all_frames"],
+    "Skeleton2Video_PickCell": ["by", "number", "label", "metric", "lowest"],
 }
 OUTPUTS = {
     "Skeleton2Video_LoadAistClip": [
@@ -90,6 +91,7 @@ OUTPUTS = {
     "Skeleton2Video_SweepAxis": ["axes"],
     "Skeleton2Video_RunSweep": ["sweep"],
     "Skeleton2Video_SweepGrid": ["grid", "video", "contact sheet", "summary"],
+    "Skeleton2Video_PickCell": ["frames", "video", "prompt", "settings", "labels"],
 }
 
 # Loads the pack as the host does, from a folder with a name that Python would not allow for a package.

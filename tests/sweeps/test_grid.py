@@ -18,8 +18,16 @@ from s2v_core.errors import Interrupted, SettingsError
 from s2v_core.prompts.prompt import Prompt
 from s2v_core.sweeps import layout
 from s2v_core.sweeps.axes import Sweep, make_axis
-from s2v_core.sweeps.grid import contact_sheet, fit_tile, grid_clip, pages, write_contact_sheet, write_grid
-from s2v_core.sweeps.layout import FAILED_GROUND, GROUND, Header, Page, lay_out, tile_size
+from s2v_core.sweeps.grid import (
+    GridOptions,
+    contact_sheet,
+    grid_clip,
+    pages,
+    write_contact_sheet,
+    write_grid,
+)
+from s2v_core.sweeps.gridpage import fit_tile
+from s2v_core.sweeps.layout import FAILED_GROUND, Header, Page, lay_out, tile_size
 from s2v_core.sweeps.run import SweepResult, run_sweep, stored_result
 from s2v_core.video import text
 from s2v_core.video.clip import Clip
@@ -34,9 +42,9 @@ def result(sweep, renderer, store) -> SweepResult:
 
 
 def laid_out(result: SweepResult, tile=TILE, **more) -> layout.Layout:
-    from s2v_core.sweeps.grid import _Drawn
+    from s2v_core.sweeps.gridpage import GridPage
 
-    return _Drawn(result, tile, more.get("page", 0)).layout
+    return GridPage(result, tile, more.get("page", 0), options=more.get("options")).layout
 
 
 def tile_at(frame, where: layout.Layout, row: int, column: int):
@@ -84,7 +92,7 @@ def test_shorter_cells_hold_their_last_frame_and_it_is_said(sweep, renderer, sto
 
 
 def said(where: layout.Layout) -> str:
-    return " ".join(" ".join(block.lines) for block in where.blocks).replace("\N{NO-BREAK SPACE}", " ")
+    return " | ".join(" ".join(block.lines) for block in where.blocks).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_headers_name_axes_and_values_and_the_rest_is_in_the_head(result):
@@ -112,7 +120,7 @@ def test_failed_and_missing_cells_are_drawn_as_such(sweep, renderer, store):
     assert "2 of 6 cells have no video" in said(where)
     missing = stored_result(sweep, renderer, store)
     frame = grid_clip(missing, tile=(200, 100)).frames[0]
-    assert tuple(tile_at(frame, laid_out(missing, tile=(200, 100)), 1, 0)[-3, -3]) == layout.TILE
+    assert tuple(tile_at(frame, laid_out(missing, tile=(200, 100)), 1, 0)[-3, -3]) == text.TILE
     assert contact_sheet(result, tile=TILE).ndim == 3
 
 
@@ -124,19 +132,20 @@ def test_a_grid_of_nothing(sweep, renderer, store):
 def test_further_axes_are_pages(tiny, renderer, store, pictures, tmp_path):
     axes = tuple(make_axis(*axis) for axis in (("guidance", [1, 2]), ("seed", [0, 1, 2]), ("shift", [3, 5])))
     result = run_sweep(Sweep(Prompt("a"), tiny, axes), renderer, store)
-    assert pages(result.sweep) == 2
-    where = laid_out(result, page=1)
+    paged = GridOptions(layout="pages")
+    assert (pages(result.sweep), pages(result.sweep, "pages")) == (1, 2)
+    where = laid_out(result, page=1, options=paged)
     assert "shift 5 (page 2 of 2)" in said(where)
-    frame = grid_clip(result, tile=TILE, page=1).frames[3]
+    frame = grid_clip(result, tile=TILE, page=1, options=paged).frames[3]
     for cell in result.cells:
         if cell.index[2] == 1:
             shown = pictures.picture(cell.prompt, cell.settings).frames[3].repeat(2, 0).repeat(2, 1)
             assert np.array_equal(tile_at(frame, where, *cell.index[:2]), shown)
     with pytest.raises(SettingsError, match="no page 2"):
-        grid_clip(result, page=2)
-    files = write_contact_sheet(result, tmp_path / "sheet.png", tile=TILE)
+        grid_clip(result, page=2, options=paged)
+    files = write_contact_sheet(result, tmp_path / "sheet.png", tile=TILE, options=paged)
     assert [file.name for file in files] == ["sheet-1.png", "sheet-2.png"]
-    assert [file.name for file in write_grid(result, tmp_path / "g.mp4", tile=TILE, page=1)] == ["g.mp4"]
+    assert [file.name for file in write_grid(result, tmp_path / "g.mp4", tile=TILE, page=1, options=paged)] == ["g.mp4"]
 
 
 def test_one_axis_is_one_row(tiny, renderer, store):
@@ -229,13 +238,13 @@ def test_pictures_keep_their_shape_in_a_tile():
     rows = np.flatnonzero((fitted == 200).all(axis=2).any(axis=1))
     columns = np.flatnonzero((fitted == 200).all(axis=2).any(axis=0))
     assert (len(rows), len(columns)) == (20, 80)
-    assert tuple(fitted[0, 0]) == GROUND
+    assert tuple(fitted[0, 0]) == text.GROUND
     assert abs((rows[0] + rows[-1]) / 2 - 44.5) < 1
     almost = fit_tile(np.full((480, 832, 3), 200, np.uint8), (330, 191))
     assert (almost == 200).all(), "no dark line where only rounding differs"
     wide = fit_tile(np.full((480, 832, 3), 200, np.uint8), (160, 160))
     assert (wide == 200).all(axis=2).any(axis=1).sum() == round(480 * 160 / 832)
-    assert tuple(wide[0, 0]) == GROUND
+    assert tuple(wide[0, 0]) == text.GROUND
 
 
 labels = st.lists(
@@ -288,25 +297,49 @@ def test_a_long_label_ends_in_an_ellipsis():
     assert wrapped[-1].endswith(text.ELLIPSIS)
 
 
-def test_characters_that_the_font_lacks_are_named(tiny, renderer, store):
-    assert text.missing_characters("Größe Ω й — ダンス") == "ダンス"
-    axes = (make_axis("prompt", ["ダンス", "dance"]), make_axis("seed", [0]))
+def test_characters_that_the_fonts_lack_are_named(tiny, renderer, store, monkeypatch):
+    assert text.missing_characters("Größe Ω й — ダンス 舞蹈 춤 नृत्य") == "नतय"
+    axes = (make_axis("prompt", ["नृत्य", "dance"]), make_axis("seed", [0]))
     result = run_sweep(Sweep(Prompt("a"), tiny, axes), renderer, store)
     assert "3 characters of the labels are not in the font" in said(laid_out(result))
+    axes = (make_axis("prompt", ["ダンス", "dance"]), make_axis("seed", [0]))
+    result = run_sweep(Sweep(Prompt("a"), tiny, axes), renderer, store)
+    assert "not in the font" not in said(laid_out(result))
 
 
-def test_without_matplotlib_the_built_in_font_serves(monkeypatch, result):
-    text.font_folder.cache_clear()
-    for cached in (text.get_font, text._picture):
-        cached.cache_clear()
-    monkeypatch.setattr(text, "find_spec", lambda name: None)
+def without(monkeypatch, *packages):
+    """Takes packages of fonts away; gives what brings them back."""
+    found = text.find_spec
+    caches = (text.font_folder, text.get_font, text.cjk_file, text.get_cjk_font, text._has)
+
+    def clear():
+        for cached in caches:
+            cached.cache_clear()
+
+    clear()
+    monkeypatch.setattr(text, "find_spec", lambda name: None if name in packages else found(name))
+    return lambda: (monkeypatch.undo(), clear())
+
+
+def test_without_the_large_font_it_is_said_which_package_brings_it(monkeypatch, tiny, renderer, store):
+    back = without(monkeypatch, "noto_cjk_sans_jp_regular")
+    try:
+        axes = (make_axis("prompt", ["ダンス", "dance"]), make_axis("seed", [0]))
+        result = run_sweep(Sweep(Prompt("a"), tiny, axes), renderer, store)
+        words = said(laid_out(result))
+        assert "3 characters of the labels are not in the font" in words
+        assert "noto-cjk-sans-jp-regular" in words
+    finally:
+        back()
+
+
+def test_without_any_package_the_built_in_font_serves(monkeypatch, result):
+    back = without(monkeypatch, "matplotlib", "noto_cjk_sans_jp_regular")
     try:
         assert grid_clip(result, tile=TILE).frames.std() > 5
         assert text.missing_characters("a guidance 7.5 ダ") == "ダ"
     finally:
-        monkeypatch.undo()
-        for cached in (text.font_folder, text.get_font, text._picture):
-            cached.cache_clear()
+        back()
 
 
 def test_rates_that_differ_are_said(sweep, renderer, store):

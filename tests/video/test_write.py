@@ -293,7 +293,7 @@ def test_a_place_that_cannot_be(tmp_path, clip):
         write_png(clip.frames[0], tmp_path / "file" / "a.png")
 
 
-@pytest.mark.parametrize("name", ["a.avi", "a.gif", "a", "a.mp4.tmp"])
+@pytest.mark.parametrize("name", ["a.avi", "a", "a.mp4.tmp"])
 def test_an_unknown_suffix_says_what_is_possible(tmp_path, clip, name):
     with pytest.raises(VideoError) as caught:
         write_clip(clip, tmp_path / name)
