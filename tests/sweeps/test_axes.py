@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from s2v_core.errors import SettingsError
 from s2v_core.prompts.prompt import Prompt
-from s2v_core.sweeps.axes import AXES, Axis, Sweep, apply_axes, make_axis
+from s2v_core.sweeps.axes import AXES, Axis, Base, Sweep, apply_axes, make_axis
 from s2v_core.sweeps.parse import parse_values
 from s2v_core.wan.settings import LoraUse, SampleSettings
 
@@ -87,7 +87,7 @@ def test_labels_must_fit():
 
 def test_each_axis_changes_its_one_thing():
     def applied(name, value):
-        return apply_axes((PROMPT, SETTINGS), {name: (make_axis(name, [value]).values[0], "label")})
+        return apply_axes(Base(PROMPT, SETTINGS), {name: (make_axis(name, [value]).values[0], "label")})
 
     assert applied("guidance", 3)[1].guidance == 3
     assert applied("steps", 7)[1].steps == 7
@@ -101,7 +101,7 @@ def test_each_axis_changes_its_one_thing():
     assert [use.from_step for use in applied("lora_from_step", 2)[1].loras] == [2, 2]
     assert [use.to_step for use in applied("lora_to_step", 2)[1].loras] == [2, 2]
     assert applied("lora", "c.safetensors")[1].loras == (LoraUse("c.safetensors", 1.0),)
-    scoped = (PROMPT, SampleSettings(loras=(LoraUse("a", 0.5, "only ffn", from_step=3),)))
+    scoped = Base(PROMPT, SampleSettings(loras=(LoraUse("a", 0.5, "only ffn", from_step=3),)))
     swapped = apply_axes(scoped, {"lora": ("c", "")})[1].loras
     assert swapped == (LoraUse("c", 0.5, "only ffn", from_step=3),), "another file is used as the first one was"
     assert applied("lora", "none")[1].loras == ()
@@ -111,7 +111,7 @@ def test_each_axis_changes_its_one_thing():
 def test_a_lora_is_chosen_before_its_strength_whatever_the_order():
     picks = {"lora_strength": (0.5, ""), "lora": ("c.safetensors", "")}
     for order in (picks, dict(reversed(picks.items()))):
-        assert apply_axes((PROMPT, SampleSettings()), order)[1].loras == (LoraUse("c.safetensors", 0.5),)
+        assert apply_axes(Base(PROMPT, SampleSettings()), order)[1].loras == (LoraUse("c.safetensors", 0.5),)
 
 
 def test_sweeps_that_make_no_sense():
