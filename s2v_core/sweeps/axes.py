@@ -100,14 +100,16 @@ class Axis:
 class Sweep:
     """A base and its axes. The first axis runs over the grid's rows, the second over its columns, others over pages.
 
-    A single axis runs over the columns of one row. Raises ``SettingsError`` for no axes, the same axis twice, or a
-    LoRA strength, scope or step axis where there is no LoRA.
+    A single axis runs over the columns of one row. ``scene``: the model and pictures, which axes may vary.
+    Raises ``SettingsError`` for no axes, the same axis twice, or a LoRA strength, scope or step axis where there is no
+    LoRA.
     """
 
     prompt: Prompt
     settings: SampleSettings
     axes: tuple[Axis, ...]
     name: str = "sweep"
+    scene: Scene = OWN
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", tuple(self.axes))

@@ -21,7 +21,7 @@ _RANGE = re.compile(
 )
 _SWITCH = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 _WITH_LORA = {**_SWITCH, "lora": True, "base": False}
-_LABELLED = re.compile(r"\[(?P<label>[^\]]+)\]\s*(?P<text>.+)")
+LABELLED = re.compile(r"\[(?P<label>[^\]]+)\]\s*(?P<text>.+)")
 
 
 def parse_values(name: str, text: str) -> Axis:
@@ -78,7 +78,7 @@ def _lines(name: str, text: str) -> Axis:
     values = []
     labels: list[str | None] = []
     for line in filter(None, (line.strip() for line in text.splitlines())):
-        labelled = _LABELLED.fullmatch(line)
+        labelled = LABELLED.fullmatch(line)
         values.append(labelled["text"] if labelled else line)
         labels.append(labelled["label"].strip() if labelled else None)
     automatic = make_axis(name, values)

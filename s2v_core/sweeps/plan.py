@@ -38,7 +38,7 @@ def plan(
     for index in itertools.product(*(range(len(axis)) for axis in sweep.axes)):
         places = tuple(zip(sweep.axes, index, strict=True))
         picks = {name: pick for axis, at in places for name, pick in axis.picks(at).items()}
-        prompt, settings, scene = apply_axes(Base(sweep.prompt, sweep.settings), picks)
+        prompt, settings, scene = apply_axes(Base(sweep.prompt, sweep.settings, sweep.scene), picks)
         brought = fingerprint(scene, settings) if callable(fingerprint) else fingerprint
         labels = tuple(axis.labels[at] for axis, at in places)
         cells.append(Cell(cell_id(prompt, settings, brought, content), prompt, settings, index, labels, scene))

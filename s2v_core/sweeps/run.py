@@ -14,6 +14,7 @@ from ..video.clip import Clip
 from .axes import Cell, Sweep
 from .events import Damaged, Event, Failed, Finished, Planned, Started, Stepped, Waiting
 from .plan import effective
+from .prefixes import FOLDER, Prefixes
 from .store import CellStore
 from .work import Renderer, Renderers, plan_cells, plan_work
 
@@ -83,7 +84,7 @@ def run_sweeps(
     """
     begin = time.monotonic()
     tell = _Teller(on_event)
-    work = plan_work(sweeps, renderer, store)
+    work = plan_work(sweeps, renderer, store.has, Prefixes(store.folder / FOLDER))
     reused, todo = list(work.stored), work.todo
     tell(Planned(sum(map(len, work.cells)), len(work.distinct), len(reused)))
 

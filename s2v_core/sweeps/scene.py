@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..wan.engine import ModelFiles
 
 NONE = "none"
-_DRAWN = "pose:"
+DRAWN = "pose:"  # in front of the file of a finished pose video
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,15 @@ class PoseSource:
 
 @dataclass(frozen=True)
 class Scene:
-    """``None`` means what the sweep itself has. ``reference``: paths in their order, () for no reference."""
+    """``None`` means whatever the one renderer has. ``reference``: paths in their order, () for no reference.
+    ``mask``, ``start_clip``: paths, or "" for none.
+    """
 
     model: ModelFiles | None = None
     pose: PoseSource | None = None
     reference: tuple[str, ...] | None = None
+    mask: str | None = None
+    start_clip: str | None = None
 
 
 OWN = Scene()
@@ -77,8 +81,8 @@ def accept_pose(value: Any) -> PoseSource:
             )
         return value
     path = _path("pose", value, 'a dance clip, "pose: FILE" for a finished pose video, or "none"')
-    if path.startswith(_DRAWN):
-        return PoseSource(_path("pose", path.removeprefix(_DRAWN), "a file behind pose:"), drawn=True)
+    if path.startswith(DRAWN):
+        return PoseSource(_path("pose", path.removeprefix(DRAWN), "a file behind pose:"), drawn=True)
     return PoseSource("" if path == NONE else path)
 
 

@@ -13,10 +13,9 @@ from ..wan.settings import SampleSettings
 from .axes import Cell, Sweep
 from .kinds import SCENE_AXES
 from .plan import effective, plan
-from .prefixes import FOLDER, Prefixes
+from .prefixes import Prefixes
 from .scene import Scene
 from .sharing import Lender, Sharing, plan_sharing
-from .store import CellStore
 from .trail import Trail, trail
 
 
@@ -107,18 +106,21 @@ def plan_cells(sweep: Sweep, renderer: Renderer | Renderers) -> tuple[Cell, ...]
     return _plan(sweep, _picker(renderer, [sweep]))
 
 
-def plan_work(sweeps: Sequence[Sweep], renderer: Renderer | Renderers, store: CellStore) -> Work:
-    """Everything that is to be done for these sweeps on this store. Raises what ``plan_cells`` raises."""
+def plan_work(
+    sweeps: Sequence[Sweep], renderer: Renderer | Renderers, has: Callable[[str], bool], prefixes: Prefixes
+) -> Work:
+    """Everything that is to be done for these sweeps. ``has(id)``: whether a cell is stored and sound; ``prefixes``:
+    the shared latents of the same store. Raises what ``plan_cells`` raises.
+    """
     pick = _picker(renderer, sweeps)
     cells = tuple(_plan(sweep, pick) for sweep in sweeps)
     distinct: dict[str, Cell] = {}
     for cell in (cell for one in cells for cell in one):
         distinct.setdefault(cell.id, cell)
-    stored = tuple(id for id in distinct if store.has(id))
+    stored = tuple(id for id in distinct if has(id))
     missing = [cell for id, cell in distinct.items() if id not in set(stored)]
     trails = make_trails(distinct.values(), pick)
     todo = computation_order(missing, trails)
-    prefixes = Prefixes(store.folder / FOLDER)
     left = prefixes.keys()
     sharing = plan_sharing(
         todo, trails, shares=lambda cell: _shares(pick(cell.scene, cell.settings)), there=lambda key: key in left

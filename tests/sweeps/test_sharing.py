@@ -78,7 +78,7 @@ def test_a_lora_from_a_step_on_branches_from_stored_latents(wan, lora, store, fo
     settings = replace(SMALL, steps=6, solver=solver, loras=(LoraUse(lora),))
     axes = (make_axis("lora_from_step", [0, 2, 3, 5]), make_axis("guidance", [1, 3]))
     sweep = Sweep(PROMPT, settings, axes)
-    work = plan_work([sweep], wan, store)
+    work = plan_work([sweep], wan, store.has, Prefixes(store.folder / "prefixes"))
     planned = sum(work.sharing.forwards.values())
     naive = sum(work.sharing.trails[cell.id].forwards for cell in work.cells[0])
     result = run_sweep(sweep, wan, store)
