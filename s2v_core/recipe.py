@@ -25,6 +25,7 @@ from .wan.settings import SampleSettings
 if TYPE_CHECKING:
     from .studio import Studio
     from .sweeps.axes import Sweep
+    from .sweeps.halving import HalvingResult, Round, Score
     from .sweeps.load import SweepFile
     from .sweeps.run import SweepResult
     from .wan.engine import ModelFiles
@@ -158,6 +159,43 @@ def run_sweep_file(file: SweepFile, **how: Any) -> tuple[SweepResult, dict[str, 
     """``run_sweep_files`` for one."""
     results, written = run_sweep_files([file], **how)
     return results[0], written[0]
+
+
+def run_draft_file(
+    file: SweepFile,
+    rounds: Sequence[Round],
+    choose: Score | Sequence[int] | None,
+    *,
+    out: Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    on_pose: Progress | None = None,
+    on_event: Callable[[Any], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[HalvingResult | None, dict[str, Any]]:
+    """Draft a sweep file's cells, choose, and render the chosen ones in full, with grids of both.
+
+    ``choose``: as for ``run_halving``, or None to stop after the first round's drafts, for a person to look at; there
+    is no result then. Returns the result and what was written, by kind. Raises what ``run_sweep_files`` and
+    ``run_halving`` raise.
+    """
+    from .sweeps.halving import run_drafts, run_halving
+    from .sweeps.store import CellStore
+
+    ready = open_sweep_files([file], out=out, device=device, dtype=dtype, on_pose=on_pose)
+    store = CellStore(ready.store)
+    (sweep,), (folder,) = ready.sweeps, ready.folders
+    how: dict[str, Any] = {"on_event": on_event, "should_stop": should_stop}
+    if choose is None:
+        drafts, _ = run_drafts(sweep, ready.renderers, store, rounds[0], **how)
+        return None, {"cells": ready.store, **write_results(drafts, folder / "drafts")}
+    result = run_halving(sweep, ready.renderers, store, rounds, choose, **how)
+    written: dict[str, Any] = {"cells": ready.store}
+    for number, one in enumerate(result.rounds, start=1):
+        place = folder / ("drafts" if number == 1 else f"drafts-{number}")
+        written |= {f"{place.name}: {kind}": path for kind, path in write_results(one.result, place).items()}
+    named = replace(result.final, sweep=replace(sweep, name=f"{sweep.name} (chosen by drafts, approximate)"))
+    return result, written | write_results(named, folder / "chosen")
 
 
 def write_results(result: SweepResult, folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ memory at a time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from .video.read import read_clip
 from .video.still import read_mask, read_reference
 from .wan.engine import Engine, ModelFiles, engine_identity, load_engine, pick_device, pick_dtype
 from .wan.lora_file import load_lora, lora_sha256, lora_stamp
+from .wan.pictures import References
 from .wan.render import Renderer, picture_fingerprint
 from .wan.settings import SampleSettings
 
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 class Studio:
     """Called with a scene and settings it gives their renderer, as ``sweeps.run_sweeps`` wants it.
 
-    ``device``, ``dtype``: as for ``load_engine``. ``on_pose(done, total)``: frames whose pose is found.
+    ``device``, ``dtype``: as for ``load_engine``. ``on_pose(done, total)``: frames whose pose is found. ``own``: a
+    renderer whose model and pictures stand for what a scene leaves open; its model stays loaded.
     """
 
     device: str = "auto"
     dtype: str = "auto"
     on_pose: Callable[[int, int], None] | None = None
+    own: Renderer | None = None
     _engine: Engine | None = field(default=None, repr=False)
     _identities: dict[ModelFiles, dict[str, str]] = field(default_factory=dict, repr=False)
     _controls: dict[Any, Control] = field(default_factory=dict, repr=False)
@@ -50,9 +53,7 @@ class Studio:
         # The pose is extracted at the size and length of the rendering.
         key = (scene, settings.width, settings.height, settings.frames)
         if key not in self._renderers:
-            if scene.model is None:
-                raise SettingsError("The sweep file names no models.", remedy="Add `models` with three paths.")
-            self._renderers[key] = self._make(scene, scene.model, settings)
+            self._renderers[key] = self._make(scene, self._model(scene), settings)
         return self._renderers[key]
 
     def control(self, pose: PoseSource, settings: SampleSettings) -> Control | None:
@@ -73,19 +74,32 @@ class Studio:
 
     def engine(self, files: ModelFiles) -> Engine:
         """The loaded model; another one that was loaded is let go first."""
+        own = self.own.engine if self.own else None
         if self._engine is None or self._engine.files != files:
-            self._engine = None
-            for renderer in self._renderers.values():
-                renderer.forget()
-            self._engine = load_engine(files, device=self.device, dtype=self.dtype)
+            self.close()
+            if own and own.files == files:
+                self._engine = own
+            else:
+                if own:
+                    own.use()  # leaves its device to the other
+                self._engine = load_engine(files, device=self.device, dtype=self.dtype)
         return self._engine
+
+    def close(self) -> None:
+        """Let go of the loaded model, unless it is ``own``'s."""
+        self._engine = None
+        for renderer in self._renderers.values():
+            renderer.forget()
 
     def identity(self, files: ModelFiles) -> dict[str, str]:
         """``Engine.identity`` of a model that need not be loaded."""
         if files not in self._identities:
-            device = pick_device(self.device)
-            kind = pick_dtype(self.dtype, device, files.transformer)
-            self._identities[files] = engine_identity(files, device, kind)
+            if self.own and self.own.engine.files == files:
+                self._identities[files] = self.own.engine.identity(self.own.on_hash)
+            else:
+                device = pick_device(self.device)
+                kind = pick_dtype(self.dtype, device, files.transformer)
+                self._identities[files] = engine_identity(files, device, kind)
         return self._identities[files]
 
     def lora_sha256(self, file: str) -> str:
@@ -95,16 +109,30 @@ class Studio:
             self._loras[file] = lora_stamp(file)
         return lora_sha256(file)
 
+    def _model(self, scene: Scene) -> ModelFiles:
+        own = self.own.engine.files if self.own else None
+        if scene.model is None:
+            if own is None:
+                raise SettingsError("The sweep names no models.", remedy="Add `models` with three paths.")
+            return own
+        # A transformer alone goes with the other parts of the own model.
+        return replace(own, transformer=scene.model.transformer) if own and not scene.model.vae else scene.model
+
     def _make(self, scene: Scene, model: ModelFiles, settings: SampleSettings) -> SceneRenderer:
-        control = self.control(scene.pose, settings) if scene.pose else None
-        return SceneRenderer(
-            self,
-            model,
-            control.clip if control else None,
-            [self._read(path, read_reference) for path in scene.reference or ()],
-            self._read(scene.mask, read_mask) if scene.mask else None,
-            read_clip(scene.start_clip, frames=settings.frames) if scene.start_clip else None,
-        )
+        own = self.own
+        made = SceneRenderer(self, model)
+        if own:
+            made = SceneRenderer(self, model, own.control, own.reference, own.mask, own.start)
+        if scene.pose:
+            control = self.control(scene.pose, settings)
+            made.control = control.clip if control else None
+        if scene.reference is not None:
+            made.references = [self._read(path, read_reference) for path in scene.reference]
+        if scene.mask:
+            made.mask = self._read(scene.mask, read_mask)
+        if scene.start_clip:
+            made.start = read_clip(scene.start_clip, frames=settings.frames)
+        return made
 
     def _read(self, path: str, read: Callable[[str], Any]) -> Any:
         if path not in self._pictures:
@@ -118,10 +146,10 @@ class SceneRenderer:
 
     studio: Studio
     model: ModelFiles
-    control: Clip | None
-    references: list[Any]
-    mask: Any
-    start: Clip | None
+    control: Clip | None = None
+    references: References = None
+    mask: Any = None
+    start: Clip | None = None
     _renderer: Renderer | None = field(default=None, repr=False)
 
     @property

@@ -106,6 +106,89 @@ def run(
         )
 
 
+@sweep_app.command()
+def draft(
+    file: Annotated[Path, typer.Argument(help="A sweep file (YAML).")],
+    steps: Annotated[
+        list[float] | None,
+        typer.Option(help="Share of the steps that drafts have, 0.2 if left out; several times for several rounds."),
+    ] = None,
+    size: Annotated[float, typer.Option(help="Share of width and height that drafts have.")] = 1.0,
+    keep: Annotated[
+        float, typer.Option(help="How many cells go on from each round: a share below 1, or a number of cells.")
+    ] = 0.25,
+    score: Annotated[
+        str,
+        typer.Option(help="What chooses: sharpness, motion, calm, package.module:function of your own, or hand."),
+    ] = "hand",
+    pick: Annotated[
+        str, typer.Option(help="With hand: the numbers of the cells along the rows of the drafts' grid, such as 1,4.")
+    ] = "",
+    out: Place = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    as_json: Json = False,
+) -> None:
+    """Render all cells as cheap drafts, choose by a score or by hand, and render the chosen ones in full."""
+    with command(as_json) as done:
+        from ..errors import SettingsError
+        from ..recipe import run_draft_file
+        from ..sweeps.halving import Round
+        from ..sweeps.load import load_sweep
+        from ..sweeps.parse import read_values
+        from ..sweeps.scores import find_score
+
+        if pick and score != "hand":
+            raise SettingsError("Cells are picked by hand or by a score.", expected="--pick or --score", got="both")
+        by_hand = [int(number) - 1 for number in read_values("seed", pick)] if pick else None
+        choose = by_hand if score == "hand" else find_score(score)
+        rounds = [Round(share, size, keep) for share in steps or [0.2]]
+        with progress() as show:
+            result, written = run_draft_file(
+                load_sweep(file),
+                rounds,
+                choose,
+                out=out,
+                device=device,
+                dtype=dtype,
+                on_pose=show.pose,
+                on_event=show.event,
+            )
+        if result is None:
+            done(written, note="These are drafts. Look at the grid, then call again with --pick and the best ones.")
+            return
+        last = result.rounds[-1]
+        done(
+            {
+                **written,
+                "rounds": [
+                    {
+                        "steps": one.round.steps,
+                        "size": one.round.size,
+                        "drafts": len({cell.id for cell in one.result.cells}),
+                        "kept": len(one.kept),
+                    }
+                    for one in result.rounds
+                ],
+                "chosen": [
+                    {
+                        "cell": cell.id,
+                        "labels": ", ".join(cell.labels),
+                        "score": result.rounds[-1].scores.get(cell.id, ""),
+                    }
+                    for cell in result.final.cells
+                    if cell.id in kept
+                ],
+                "failed": result.final.failed,
+                "forwards": {"all in full": result.forwards_full, "drafts and finals": result.forwards_spent},
+                "saved": f"{result.saved:.1%}",
+                "approximate": True,
+            },
+            note=result.note(),
+            failed=bool(result.final.failed),
+        )
+
+
 def _numbers(found: Estimate) -> dict[str, Any]:
     import dataclasses
 

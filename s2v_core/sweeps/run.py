@@ -16,7 +16,7 @@ from .events import Damaged, Event, Failed, Finished, Planned, Started, Stepped,
 from .plan import effective
 from .prefixes import FOLDER, Prefixes
 from .store import CellStore
-from .work import Renderer, Renderers, plan_cells, plan_work
+from .work import Renderer, Renderers, Work, plan_cells, plan_work
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
@@ -82,9 +82,21 @@ def run_sweeps(
     Raises ``Interrupted`` with a count (finished cells are kept), ``StoreError`` when the store cannot be written, and
     what planning raises (a missing LoRA file, for example) before anything is computed.
     """
+    work = plan_work(sweeps, renderer, store.has, Prefixes(store.folder / FOLDER))
+    return run_work(work, store, on_event=on_event, should_stop=should_stop, stop_on_error=stop_on_error)
+
+
+def run_work(
+    work: Work,
+    store: CellStore,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    stop_on_error: bool = False,
+) -> tuple[SweepResult, ...]:
+    """``run_sweeps`` of work that is planned."""
     begin = time.monotonic()
     tell = _Teller(on_event)
-    work = plan_work(sweeps, renderer, store.has, Prefixes(store.folder / FOLDER))
     reused, todo = list(work.stored), work.todo
     tell(Planned(sum(map(len, work.cells)), len(work.distinct), len(reused)))
 
@@ -155,7 +167,7 @@ def run_sweeps(
     seconds = time.monotonic() - begin
     return tuple(
         SweepResult(sweep, cells, *_among(cells, computed, reused, failed), store, seconds)
-        for sweep, cells in zip(sweeps, work.cells, strict=True)
+        for sweep, cells in zip(work.sweeps, work.cells, strict=True)
     )
 
 

@@ -103,7 +103,7 @@ def plan_cells(sweep: Sweep, renderer: Renderer | Renderers) -> tuple[Cell, ...]
 
     Raises ``SettingsError`` for an axis that needs several renderers where there is one, and what planning raises.
     """
-    return _plan(sweep, _picker(renderer, [sweep]))
+    return _plan(sweep, renderer_of(renderer, [sweep]))
 
 
 def plan_work(
@@ -112,8 +112,18 @@ def plan_work(
     """Everything that is to be done for these sweeps. ``has(id)``: whether a cell is stored and sound; ``prefixes``:
     the shared latents of the same store. Raises what ``plan_cells`` raises.
     """
-    pick = _picker(renderer, sweeps)
-    cells = tuple(_plan(sweep, pick) for sweep in sweeps)
+    pick = renderer_of(renderer, sweeps)
+    return arrange(sweeps, [_plan(sweep, pick) for sweep in sweeps], pick, has, prefixes)
+
+
+def arrange(
+    sweeps: Sequence[Sweep],
+    cells: Sequence[tuple[Cell, ...]],
+    pick: Renderers,
+    has: Callable[[str], bool],
+    prefixes: Prefixes,
+) -> Work:
+    """``plan_work`` for cells that are planned: one tuple for each sweep."""
     distinct: dict[str, Cell] = {}
     for cell in (cell for one in cells for cell in one):
         distinct.setdefault(cell.id, cell)
@@ -125,7 +135,7 @@ def plan_work(
     sharing = plan_sharing(
         todo, trails, shares=lambda cell: _shares(pick(cell.scene, cell.settings)), there=lambda key: key in left
     )
-    return Work(tuple(sweeps), cells, distinct, stored, tuple(todo), sharing, prefixes, pick)
+    return Work(tuple(sweeps), tuple(cells), distinct, stored, tuple(todo), sharing, prefixes, pick)
 
 
 def make_trails(cells: Iterable[Cell], pick: Renderers) -> dict[str, Trail]:
@@ -172,7 +182,8 @@ def _shares(renderer: Renderer) -> bool:
     return bool(getattr(renderer, "shares_steps", False))
 
 
-def _picker(renderer: Renderer | Renderers, sweeps: Iterable[Sweep]) -> Renderers:
+def renderer_of(renderer: Renderer | Renderers, sweeps: Iterable[Sweep]) -> Renderers:
+    """One renderer as a function that always gives it. Raises ``SettingsError`` where the sweeps need several."""
     if callable(renderer):
         return renderer
     names = {part.name for sweep in sweeps for axis in sweep.axes for part in axis.parts}
