@@ -174,10 +174,10 @@ def draft(
                     {
                         "cell": cell.id,
                         "labels": ", ".join(cell.labels),
-                        "score": result.rounds[-1].scores.get(cell.id, ""),
+                        "score": last.scores.get(cell.id, ""),
                     }
                     for cell in result.final.cells
-                    if cell.id in kept
+                    if cell.id in last.kept
                 ],
                 "failed": result.final.failed,
                 "forwards": {"all in full": result.forwards_full, "drafts and finals": result.forwards_spent},
