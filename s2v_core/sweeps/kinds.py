@@ -181,12 +181,19 @@ def _size() -> AxisKind:
             raise SettingsError(
                 f"{value!r} is not a size.", expected="width x height such as 832x480", got=repr(value)
             ) from None
-        return check(option(SampleSettings, "width"), width), check(option(SampleSettings, "height"), height)
+        made = SampleSettings(width=width, height=height)
+        return made.width, made.height
 
     def apply(base: Base, value: tuple[int, int], label: str) -> Base:
         return base._replace(settings=replace(base.settings, width=value[0], height=value[1]))
 
     return AxisKind("size", accept, apply, lambda value: f"{value[0]}x{value[1]}")
+
+
+def _frames() -> AxisKind:
+    plain = _setting("frames")
+    # 4n + 1: said while it is typed, not when the cells are planned.
+    return replace(plain, accept=lambda value: SampleSettings(frames=plain.accept(value)).frames)
 
 
 def _scene(name: str, accept: Callable[[Any], Any], say: Callable[[Any], str]) -> AxisKind:
@@ -219,7 +226,7 @@ AXES: Mapping[str, AxisKind] = MappingProxyType(
         "lora_on": _lora_on(),
         "solver": _setting("solver"),
         "size": _size(),
-        "frames": _setting("frames"),
+        "frames": _frames(),
         "precision": _setting("precision"),
         "fit": _setting("fit"),
         "tiling": _setting("tiling"),
