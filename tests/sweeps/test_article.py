@@ -126,3 +126,15 @@ def test_all_five_at_once_are_the_lone_runs_bit_for_bit(sweeps, store, monkeypat
     for cell in cells.values():
         lone = renderer.render(cell.prompt, cell.settings)
         assert np.array_equal(store.load(cell.id).frames, lone.frames), cell.labels
+
+
+def test_the_documented_examples_are_read(weights, tmp_path):
+    text = (TEMPLATES.parents[1] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    whole, zipped = (block.split("```")[0] for block in text.split("```yaml\n")[1:])
+    (tmp_path / "sweep.yaml").write_text(whole, encoding="utf-8")
+    axes = load_sweep(tmp_path / "sweep.yaml").sweep().axes
+    assert [axis.values for axis in axes] == [(0, 4, 8, 12), (1, 3, 5)]
+    (tmp_path / "sweep.yaml").write_text(f"prompt: a\n{zipped}", encoding="utf-8")
+    axes = load_sweep(tmp_path / "sweep.yaml").sweep().axes
+    assert [len(axis) for axis in axes] == [3, 4]
+    assert axes[0].labels == ("draft", "usual", "careful")
