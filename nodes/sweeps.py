@@ -234,6 +234,18 @@ class SweepGrid(io.ComfyNode):
         )
 
 
+def read_axis(axis: str, values: str) -> dict[str, Any]:
+    """How typed values are read, or what is wrong with them, for the line below the node's form."""
+    if not isinstance(axis, str) or not isinstance(values, str):
+        raise TypeError("axis and values must be texts")
+    try:
+        parsed = parse_values(axis, values)
+    except S2VError as error:
+        return {"problem": str(error)}
+    count = f"{len(parsed)} value{'s' if len(parsed) > 1 else ''}"
+    return {"said": f"{count}: {'; '.join(label.removeprefix(parsed.title).lstrip(': ') for label in parsed.labels)}"}
+
+
 def _lora_file(name: str) -> str:
     return name if name == NONE else str(host.model_file("loras", name))
 
