@@ -12,6 +12,7 @@ from ..errors import Interrupted, StoreError
 from ..files import sha256_json
 from .axes import Cell, Sweep
 from .plan import plan
+from .scene import Scene
 from .store import CellStore
 from .storefiles import CLIP, LATENTS, SCORES, decode
 
@@ -70,6 +71,19 @@ class Merged:
     left_out: tuple[Damage, ...]
 
 
+@dataclass(frozen=True)
+class Named:
+    """Cells of a sweep that differ in nothing but models and pictures, and the ids of such cells in a store."""
+
+    cells: tuple[Cell, ...]
+    ids: tuple[str, ...]
+
+    @property
+    def missing(self) -> int:
+        """How many of the cells must be missing."""
+        return max(0, len(self.cells) - len(self.ids))
+
+
 def status(store: CellStore) -> Status:
     """What is in a store now. Changes nothing; other processes may be at work."""
     damaged, sweeps = [], Counter[str]()
@@ -100,8 +114,8 @@ def status(store: CellStore) -> Status:
     )
 
 
-def stored_ids(sweep: Sweep, store: CellStore, lora_sha256: Callable[[str], str]) -> list[tuple[Cell, tuple[str, ...]]]:
-    """Every cell of a sweep, each once, with the ids under which the store holds it: none, one or more.
+def stored_ids(sweep: Sweep, store: CellStore, lora_sha256: Callable[[str], str]) -> list[Named]:
+    """Every cell of a sweep, each once, with the ids under which the store holds it.
 
     Models and pictures are not read: a cell counts whatever it was rendered with, so that one that was rendered with
     two models has two ids. Raises what ``lora_sha256`` raises.
@@ -110,11 +124,13 @@ def stored_ids(sweep: Sweep, store: CellStore, lora_sha256: Callable[[str], str]
     fingerprints = {sha256_json(said): said for said in _fingerprints(store)}
     # A store without cells has no fingerprint; an empty one tells equal cells from others as well.
     plans = [plan(sweep, said, lora_sha256) for said in fingerprints.values() or ({},)]
-    found: dict[tuple[str, ...], tuple[Cell, tuple[str, ...]]] = {}
+    found: dict[tuple[str, ...], dict[Scene, Cell]] = {}
     for same in zip(*plans, strict=True):
-        ids = tuple(cell.id for cell in same)
-        found.setdefault(ids, (same[0], tuple(id for id in dict.fromkeys(ids) if id in there)))
-    return list(found.values())
+        found.setdefault(tuple(cell.id for cell in same), {}).setdefault(same[0].scene, same[0])
+    return [
+        Named(tuple(cells.values()), tuple(id for id in dict.fromkeys(ids) if id in there))
+        for ids, cells in found.items()
+    ]
 
 
 def verify(
@@ -177,7 +193,7 @@ def prunable(
     if named_by is not None:
         if lora_sha256 is None:
             raise TypeError("named_by needs lora_sha256")
-        named = {id for sweep in named_by for _, ids in stored_ids(sweep, store, lora_sha256) for id in ids}
+        named = {id for sweep in named_by for one in stored_ids(sweep, store, lora_sha256) for id in one.ids}
         for id in store.ids():
             if id not in named and store.problem(id, quick=True) is None:
                 meta = store.meta(id, quick=True)
