@@ -90,10 +90,12 @@ def status(store: CellStore) -> Status:
     latents = scored = 0
     ids = store.ids()
     for id in ids:
-        if reason := store.problem(id, quick=True):
-            damaged.append(Damage(id, "", reason))
+        if (meta := _facts(store, id)) is None:
+            # Unless another process has moved it meanwhile.
+            if store.path(id).exists() and (reason := store.problem(id, quick=True)):
+                damaged.append(Damage(id, "", reason))
             continue
-        sweeps[str(store.meta(id, quick=True).get("sweep", ""))] += 1
+        sweeps[str(meta.get("sweep", ""))] += 1
         latents += (store.path(id) / LATENTS).exists()
         scored += (store.path(id) / SCORES).exists()
         if reason := store.scores_problem(id):
@@ -195,8 +197,7 @@ def prunable(
             raise TypeError("named_by needs lora_sha256")
         named = {id for sweep in named_by for one in stored_ids(sweep, store, lora_sha256) for id in one.ids}
         for id in store.ids():
-            if id not in named and store.problem(id, quick=True) is None:
-                meta = store.meta(id, quick=True)
+            if id not in named and (meta := _facts(store, id)) is not None:
                 why = ", ".join([str(meta.get("sweep", "")), *meta["labels"]])
                 found.append(Removal(store.path(id), "unnamed", why, folder_bytes(store.path(id))))
     return tuple(found)
@@ -286,10 +287,18 @@ def _damage(store: CellStore, id: str, read_frames: bool) -> Damage | None:
     return None
 
 
+def _facts(store: CellStore, id: str) -> dict[str, Any] | None:
+    """What ``cell.json`` says, or None for a cell that is damaged, or that another process has just moved."""
+    try:
+        return store.meta(id, quick=True)
+    except StoreError:
+        return None
+
+
 def _fingerprints(store: CellStore) -> Iterable[Mapping[str, str]]:
     for id in store.ids():
-        if store.problem(id, quick=True) is None:
-            yield store.meta(id, quick=True).get("fingerprint", {})
+        if (meta := _facts(store, id)) is not None:
+            yield meta.get("fingerprint", {})
 
 
 def _reason(path: Path) -> str:

@@ -56,7 +56,7 @@ def start(processes, folder: Path, count: int, latents: bool = False, **limits):
 
 
 def ended(process) -> int:
-    process.join(120)
+    process.join(600)
     return process.exitcode
 
 

@@ -340,7 +340,7 @@ def test_locks_that_were_deleted_or_left_behind_do_no_harm(store):
     (store.folder / "locks" / f"{cell(2).id}.lock").write_text("anything")
     spawned = multiprocessing.get_context("spawn").Process(target=_put, args=(str(store.folder), [2]))
     spawned.start()
-    spawned.join(60)
+    spawned.join(600)
     assert spawned.exitcode == 0
     assert len(store.ids()) == 3
 
