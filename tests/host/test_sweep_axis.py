@@ -21,6 +21,8 @@ def test_values_are_read_while_they_are_typed(host: Any) -> None:
     status, answer = ask(axis="guidance", values="1, many")
     assert status == 200
     assert "'many' is not a value of guidance" in answer["problem"]
+    assert "the same value twice" in ask(axis="steps", values="8, 8")[1]["problem"]
+    assert ask(axis="steps", values="8, 8", together=True)[1] == {"said": "2 values: 8; 8"}
     assert ask(axis=3, values="1")[0] == ask(axis="guidance")[0] == 400
     (script,) = (path for path in host.get("/extensions") if path.endswith("/js/sweep_axis.js"))
     with urllib.request.urlopen(host.url(script), timeout=20) as sent:
@@ -65,6 +67,11 @@ def test_axes_over_models_and_references_take_the_hosts_files(host: Any, cell_ha
     run = host.run(sweep_prompt("files", ("reference", "none\nreference.png"), models))
     assert run.ended == "execution_success", run.error
     # The copy of the model is the same model by content, so its cells are the first one's.
+    assert len(cell_hashes("files")) == 2
+    zipped = sweep_prompt("files", ("reference", "none\nreference.png"), models)
+    zipped["axis 1"]["inputs"]["together"] = True
+    run = host.run(zipped)
+    assert run.ended == "execution_success", run.error
     assert len(cell_hashes("files")) == 2
     run = host.run(sweep_prompt("files", ("reference", "../../secret.png")))
     assert run.ended == "execution_error"
