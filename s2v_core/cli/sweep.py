@@ -136,7 +136,7 @@ def draft(
         from ..sweeps.halving import Round
         from ..sweeps.load import load_sweep
         from ..sweeps.parse import read_values
-        from ..sweeps.scores import find_score
+        from ..sweeps.draft_scores import find_score
 
         if pick and score != "hand":
             raise SettingsError("Cells are picked by hand or by a score.", expected="--pick or --score", got="both")
