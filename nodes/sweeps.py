@@ -163,14 +163,16 @@ class RunSweep(io.ComfyNode):
         renderer.on_hash = lambda path, done, size: progress(done, size)
         studio = Studio(model.device, str(model.dtype).removeprefix("torch."), own=renderer)
         with host.rendering(model) as should_stop:
-            result = run_sweep(
-                sweep,
-                studio,
-                CellStore(folder / "cells"),
-                on_event=lambda event: _show(event, progress),
-                should_stop=should_stop,
-            )
-            studio.close()
+            try:
+                result = run_sweep(
+                    sweep,
+                    studio,
+                    CellStore(folder / "cells"),
+                    on_event=lambda event: _show(event, progress),
+                    should_stop=should_stop,
+                )
+            finally:
+                studio.close()
         if result.failed:
             _failed_runs[name] += 1
             if not result.computed and not result.reused:
