@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from s2v_core.errors import Interrupted, SettingsError
 from s2v_core.prompts.prompt import Prompt
 from s2v_core.sweeps.axes import Sweep, make_axis
-from s2v_core.sweeps.halving import Round, draft_settings, run_drafts, run_halving
 from s2v_core.sweeps.draft_scores import find_score
+from s2v_core.sweeps.halving import Round, draft_settings, run_drafts, run_halving
 from s2v_core.wan.settings import LoraUse, SampleSettings
 
 FULL = SampleSettings(steps=20, width=64, height=48, frames=5)
