@@ -24,19 +24,23 @@ sys.path.insert(0, str(ROOT))
 
 from s2v_core.nano.measure import colour, dancer, distance, iou, off, psnr, shows, silhouette  # noqa: E402
 from s2v_core.nano.palette import names, rgb  # noqa: E402
+from s2v_core.nano.score import cases as biased_cases  # noqa: E402
+from s2v_core.nano.score import judge  # noqa: E402
 from s2v_core.nano.world import HELD_OUT, Scene, Take, caption, reference, render, scene  # noqa: E402
 from s2v_core.pose.draw import draw_pose  # noqa: E402
 from s2v_core.video.write import write_png  # noqa: E402
-from s2v_core.wan.embedded import WEIGHTS  # noqa: E402
+from s2v_core.wan.embedded import WEIGHTS, nano_lora  # noqa: E402
 from s2v_core.wan.engine import Engine, load_engine  # noqa: E402
 from s2v_core.wan.render import Renderer  # noqa: E402
-from s2v_core.wan.settings import SampleSettings  # noqa: E402
+from s2v_core.wan.settings import LoraUse, SampleSettings  # noqa: E402
 from s2v_core.wan.tiny import tiny_files  # noqa: E402
 from s2v_core.wan.vace import encode, pixels  # noqa: E402
 
 Array = np.ndarray[Any, Any]
 SETTINGS = SampleSettings(steps=16, guidance=3.0, width=96, height=96, frames=17)
 COLOURED = ("trousers", "shirt", "wall", "skin", "hair", "shoes", "floor")
+PRESETS = ("article", "self-attention")
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 GUIDANCES = (1.0, 2.0, 4.0, 6.0)
 SHOWN = 8  # frame of the contact sheets
 
@@ -154,6 +158,38 @@ def seconds(case: Case, rounds: int = 3) -> float:
     return statistics.median(times)
 
 
+def leak(engine: Engine, weights: Path, count: int, seed: int, sheet: list[list[Array]]) -> dict[str, Any]:
+    """What the LoRAs of the biased set do to people of other colours, over their strength."""
+    from scipy.stats import spearmanr
+
+    stage = []
+    for made, take in biased_cases(count):
+        picture = reference(made.character, made.motion, seed=made.seed)
+        stage.append((caption(made.character, made.motion), take, Renderer(engine, draw_pose(take.track), picture)))
+    base = [renderer.render(prompt, replace(SETTINGS, seed=seed)).frames for prompt, _, renderer in stage]
+    result = {}
+    for preset in PRESETS:
+        rows: list[dict[str, float]] = []
+        pictures = []
+        for strength in STRENGTHS:
+            settings = replace(SETTINGS, seed=seed, loras=(LoraUse(str(nano_lora(preset, weights)), strength),))
+            made_now = [renderer.render(prompt, settings).frames for prompt, _, renderer in stage]
+            pictures.append([frames[SHOWN] for frames in made_now])
+            if strength == 0:
+                same = all(map(np.array_equal, made_now, base))
+            judged = [judge(frames, take) for frames, (_, take, _) in zip(made_now, stage, strict=True)]
+            rows.append({name: round(statistics.mean(one[name] for one in judged), 3) for name in judged[0]})
+        sheet += [list(row) for row in zip(*pictures, strict=True)]
+        leaked = [row["leakage"] for row in rows]
+        result[preset] = {
+            "strength": list(STRENGTHS),
+            **{name: [row[name] for row in rows] for name in rows[0]},
+            "Spearman": round(float(spearmanr(STRENGTHS, leaked).statistic), 3),
+            "strength 0 is the base": same,
+        }
+    return result
+
+
 def goals(result: dict[str, Any]) -> dict[str, bool]:
     offs, hits = result["off by"], result["named colours hit, prompt only"]
 
@@ -175,6 +211,22 @@ def goals(result: dict[str, Any]) -> dict[str, bool]:
             for part in ("trousers", "wall")
         },
         "17 frames, 16 steps, under 3 s": result["seconds"] < 3,
+        **{
+            f"{preset}: {what}": holds
+            for preset, found in result["biased LoRAs"].items()
+            for what, holds in (
+                ("leakage rises, Spearman >= 0.9", found["Spearman"] >= 0.9),
+                ("strength 0 is the base", found["strength 0 is the base"]),
+                (
+                    "IoU within 0.1 of the base up to strength 1",
+                    all(
+                        abs(pose - found["pose"][0]) <= 0.1
+                        for pose, strength in zip(found["pose"], STRENGTHS, strict=True)
+                        if strength <= 1
+                    ),
+                ),
+            )
+        },
     }
 
 
@@ -190,18 +242,19 @@ def main() -> None:
 
     engine = load_engine(tiny_files(given.weights), device="cpu", dtype=given.dtype)
     found = cases(engine, given.scenes)
-    sheets: dict[str, list[list[Array]]] = {"obedience": [], "trousers": [], "wall": []}
+    sheets: dict[str, list[list[Array]]] = {"obedience": [], "trousers": [], "wall": [], "biased": []}
     result: dict[str, Any] = {"scenes": given.scenes, "seeds": given.seeds, "dtype": given.dtype}
     result["VAE PSNR"] = round(statistics.mean(reconstruction(engine, found)), 2)
     result["seconds"] = round(seconds(found[0]), 2)
     result |= obedience(found, range(given.seeds), sheets["obedience"])
     result["conflict"] = {part: conflict(found, part, 0, sheets[part]) for part in ("trousers", "wall")}
+    result["biased LoRAs"] = leak(engine, given.weights, given.scenes, 0, sheets["biased"])
     result["holds"] = goals(result)
     if given.sheets:
         for name, rows in sheets.items():
             picture = np.concatenate([np.concatenate(row, axis=1) for row in rows])
             write_png(picture.repeat(2, axis=0).repeat(2, axis=1), given.sheets / f"{name}.png")
-    print(json.dumps(result, indent=None if given.json else 1))
+    print(json.dumps(result, indent=None if given.json else 1, default=float))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ class Skeleton2VideoExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every node of the pack. What its scripts in the browser ask for is answered from now on."""
         # Not in ``on_load``: hosts up to 0.8.0 never call it.
-        host.answer_posts("/skeleton2video/axis", lambda asked: sweeps.read_axis(asked["axis"], asked["values"]))
+        host.answer_posts("/skeleton2video/axis", lambda asked: sweeps.read_axis(**asked))
         return [
             aist.LoadAistClip,
             aist.AistDataset,

@@ -10,8 +10,9 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..s2v_core.errors import S2VError, SettingsError
-from ..s2v_core.sweeps.axes import AXES, Axis
-from ..s2v_core.sweeps.parse import parse_values
+from ..s2v_core.sweeps.axes import AXES, Axis, zip_axes
+from ..s2v_core.sweeps.kinds import axis_kind
+from ..s2v_core.sweeps.parse import parse_part, parse_values
 from ..s2v_core.sweeps.scene import NONE, PoseSource
 from ..s2v_core.wan.settings import LoraUse, SampleSettings
 from . import host, sockets
@@ -56,27 +57,40 @@ class SweepAxis(io.ComfyNode):
                     ),
                 ),
                 sockets.Axes.Input("axes", optional=True, tooltip="The axes that come before this one."),
+                io.Boolean.Input(
+                    "together",
+                    default=False,
+                    optional=True,
+                    tooltip=(
+                        "Vary together with the axis before instead of crossing it: first values together, second "
+                        "values together... Both need equally many values."
+                    ),
+                ),
             ],
             outputs=[sockets.Axes.Output("chain", display_name="axes", tooltip="The axes with this one at their end.")],
         )
 
     @classmethod
-    def validate_inputs(cls, axis: str | None, values: str | None) -> bool | str:
+    def validate_inputs(cls, axis: str | None, values: str | None, together: bool | None = False) -> bool | str:
         """Say what is wrong with the values before anything runs (what comes by a link is None here)."""
         try:
             if axis is not None and values is not None:
-                parse_values(axis, values)
+                (parse_part if together else parse_values)(axis, values)
         except S2VError as error:
             return str(error)
         return True
 
     @classmethod
-    def execute(cls, axis: str, values: str, axes: tuple[Axis, ...] = ()) -> io.NodeOutput:
-        """Append to the chain."""
-        parsed = parse_values(axis, values)
+    def execute(cls, axis: str, values: str, axes: tuple[Axis, ...] = (), together: bool = False) -> io.NodeOutput:
+        """Append to the chain, or zip with its last axis."""
+        part = parse_part(axis, values)
         if axis in _FILES:
-            parsed = Axis(axis, tuple(map(_FILES[axis], parsed.values)), parsed.labels)
-        return io.NodeOutput((*axes, parsed))
+            part = dataclasses.replace(part, values=tuple(map(_FILES[axis], part.values)))
+        if not together:
+            return io.NodeOutput((*axes, Axis(part.name, part.values, part.labels)))
+        if not axes:
+            raise SettingsError("There is no axis before this one to vary together with.", expected="a connected axis")
+        return io.NodeOutput((*axes[:-1], zip_axes((*axes[-1].parts, part))))
 
 
 class RunSweep(io.ComfyNode):
@@ -149,14 +163,16 @@ class RunSweep(io.ComfyNode):
         renderer.on_hash = lambda path, done, size: progress(done, size)
         studio = Studio(model.device, str(model.dtype).removeprefix("torch."), own=renderer)
         with host.rendering(model) as should_stop:
-            result = run_sweep(
-                sweep,
-                studio,
-                CellStore(folder / "cells"),
-                on_event=lambda event: _show(event, progress),
-                should_stop=should_stop,
-            )
-            studio.close()
+            try:
+                result = run_sweep(
+                    sweep,
+                    studio,
+                    CellStore(folder / "cells"),
+                    on_event=lambda event: _show(event, progress),
+                    should_stop=should_stop,
+                )
+            finally:
+                studio.close()
         if result.failed:
             _failed_runs[name] += 1
             if not result.computed and not result.reused:
@@ -234,16 +250,16 @@ class SweepGrid(io.ComfyNode):
         )
 
 
-def read_axis(axis: str, values: str) -> dict[str, Any]:
+def read_axis(axis: str, values: str, together: bool = False) -> dict[str, Any]:
     """How typed values are read, or what is wrong with them, for the line below the node's form."""
     if not isinstance(axis, str) or not isinstance(values, str):
         raise TypeError("axis and values must be texts")
     try:
-        parsed = parse_values(axis, values)
+        parsed = (parse_part if together else parse_values)(axis, values)
     except S2VError as error:
         return {"problem": str(error)}
-    count = f"{len(parsed)} value{'s' if len(parsed) > 1 else ''}"
-    return {"said": f"{count}: {'; '.join(label.removeprefix(parsed.title).lstrip(': ') for label in parsed.labels)}"}
+    said = [label.removeprefix(axis_kind(axis).title).lstrip(": ") for label in parsed.labels]
+    return {"said": f"{len(said)} value{'s' if len(said) > 1 else ''}: {'; '.join(said)}"}
 
 
 def _lora_file(name: str) -> str:

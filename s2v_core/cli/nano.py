@@ -18,7 +18,7 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="The training's numbers (YAML); those of the shipped weights if left out.")
     ] = None,
-    until: Annotated[str, typer.Option(help="End after this part: material, vae or latents.")] = "",
+    until: Annotated[str, typer.Option(help="End after this part: material, vae, latents or text.")] = "",
     as_json: Json = False,
 ) -> None:
     """Train the nano Wan-VACE from nothing; the same call goes on where an earlier one was stopped or killed."""

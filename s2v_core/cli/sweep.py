@@ -133,10 +133,10 @@ def draft(
     with command(as_json) as done:
         from ..errors import SettingsError
         from ..recipe import run_draft_file
+        from ..sweeps.draft_scores import find_score
         from ..sweeps.halving import Round
         from ..sweeps.load import load_sweep
         from ..sweeps.parse import read_values
-        from ..sweeps.scores import find_score
 
         if pick and score != "hand":
             raise SettingsError("Cells are picked by hand or by a score.", expected="--pick or --score", got="both")

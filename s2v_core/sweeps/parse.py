@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import SettingsError
 from ..wan.settings import LoraUse, Option, SampleSettings, option
-from .axes import Axis, make_axis
+from .axes import Axis, Part, make_part
 from .kinds import LINES, LORA_AXES, axis_kind
 
 MOST_VALUES = 1000
@@ -33,10 +33,16 @@ def parse_values(name: str, text: str) -> Axis:
     and guidance schedules stand one a line; ``[identity] A man with...`` gives a line the label "identity"; "none" is
     no LoRA, no pose video, no reference. Raises ``SettingsError`` that quotes what could not be read.
     """
+    part = parse_part(name, text)
+    return Axis(part.name, part.values, part.labels)
+
+
+def parse_part(name: str, text: str) -> Part:
+    """``parse_values`` for what is to be zipped, where a value may come twice."""
     axis_kind(name)
     if name in LINES:
         return _lines(name, text)
-    return make_axis(name, read_values(name, text))
+    return make_part(name, read_values(name, text))
 
 
 def read_values(name: str, text: str) -> list[Any]:
@@ -74,16 +80,16 @@ def _words(text: str) -> list[str]:
     return [word for word in re.split(r"[\s,;]+", text) if word]
 
 
-def _lines(name: str, text: str) -> Axis:
+def _lines(name: str, text: str) -> Part:
     values = []
     labels: list[str | None] = []
     for line in filter(None, (line.strip() for line in text.splitlines())):
         labelled = LABELLED.fullmatch(line)
         values.append(labelled["text"] if labelled else line)
         labels.append(labelled["label"].strip() if labelled else None)
-    automatic = make_axis(name, values)
-    title = automatic.title
-    return make_axis(
+    automatic = make_part(name, values)
+    title = axis_kind(name).title
+    return make_part(
         name, values, [f"{title}: {own}" if own else made for own, made in zip(labels, automatic.labels, strict=True)]
     )
 

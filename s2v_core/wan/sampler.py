@@ -94,7 +94,7 @@ def sample(
 
     def predict(side: str, index: int, latents: torch.Tensor) -> torch.Tensor:
         if shared:
-            return shared.prediction(index, side, lambda: compute(side, index, latents).cpu()).to(engine.device)
+            return shared.prediction(index, side, lambda: compute(side, index, latents)).to(engine.device)
         return compute(side, index, latents)
 
     def compute(side: str, index: int, latents: torch.Tensor) -> torch.Tensor:

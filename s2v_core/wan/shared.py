@@ -25,7 +25,7 @@ class State:
 class Shared(Protocol):
     """What one rendering takes from others and leaves to them. Whoever makes it answers for its being the same bits.
 
-    All tensors are on the CPU and in the type of the rendering's latents.
+    All tensors are in the type of the rendering's latents. States are on the CPU; a prediction may be anywhere.
     """
 
     def latest(self) -> State | None:

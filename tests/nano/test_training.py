@@ -52,6 +52,7 @@ def small(**changes: object) -> NanoTraining:
     values |= {"save_every": 1, "log_every": 2, "check_every": 4, "checked_clips": 1, "start": "", "keep_vae": False}
     values["world"] |= {"clips": 4, "per_file": 2}
     values["vae"] |= {"steps": 6, "crops": [{"share": 1, "batch": 2, "frames": 5, "side": 16}]}
+    values["text"] |= {"steps": 6, "batch": 4}
     values["transformer"] |= {"steps": 6, "batch": {1: 2, 3: 2, 5: 2}}
     return NanoTraining.model_validate(values | changes)
 
@@ -172,7 +173,7 @@ def finished(folder: Path) -> dict[str, bytes]:
     files = {
         str(path.relative_to(folder)): path.read_bytes() for path in (folder / "model").rglob("*") if path.is_file()
     }
-    for log in ("vae.jsonl", "transformer.jsonl"):
+    for log in ("vae.jsonl", "text.jsonl", "transformer.jsonl"):
         rows = [json.loads(line) for line in (folder / log).read_text(encoding="utf-8").splitlines()]
         files[log] = json.dumps([{key: row[key] for key in row if key != "seconds"} for row in rows]).encode()
     return files

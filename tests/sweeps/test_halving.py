@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from s2v_core.errors import Interrupted, SettingsError
 from s2v_core.prompts.prompt import Prompt
 from s2v_core.sweeps.axes import Sweep, make_axis
+from s2v_core.sweeps.draft_scores import find_score
 from s2v_core.sweeps.halving import Round, draft_settings, run_drafts, run_halving
-from s2v_core.sweeps.scores import find_score
 from s2v_core.wan.settings import LoraUse, SampleSettings
 
 FULL = SampleSettings(steps=20, width=64, height=48, frames=5)
@@ -133,7 +133,7 @@ def test_scores_rank_what_they_name(pictures, eight):
     assert sharpness(None, clip) > sharpness(None, flat) == 0
     assert motion(None, clip) > motion(None, still) == 0
     assert calm(None, still) == 1 > calm(None, clip)
-    assert find_score("s2v_core.sweeps.scores:motion") is motion
-    for wrong in ("beauty", "nowhere:x", "s2v_core.sweeps.scores:nothing"):
+    assert find_score("s2v_core.sweeps.draft_scores:motion") is motion
+    for wrong in ("beauty", "nowhere:x", "s2v_core.sweeps.draft_scores:nothing"):
         with pytest.raises(SettingsError, match="score"):
             find_score(wrong)

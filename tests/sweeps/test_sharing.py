@@ -93,6 +93,24 @@ def test_a_lora_from_a_step_on_branches_from_stored_latents(wan, lora, store, fo
     assert Prefixes(store.folder / "prefixes").size() == 0, "what nobody needs any more is removed"
 
 
+def test_a_start_clip_and_windows_are_shared_too(engine, lora, store, forwards):
+    from fractions import Fraction
+
+    from s2v_core.video.clip import Clip
+    from s2v_core.wan.render import Renderer
+
+    frames = np.random.default_rng(4).integers(0, 256, (17, 16, 32, 3)).astype(np.uint8)
+    wan = Renderer(engine, Clip(frames, Fraction(16)), start=Clip(frames[::-1].copy(), Fraction(16)))
+    settings = replace(SMALL, steps=3, frames=17, window_frames=9, window_overlap=4, loras=(LoraUse(lora),))
+    sweep = Sweep(PROMPT, settings, (make_axis("denoise", [0.5, 1.0]), make_axis("lora_from_step", [1, 2])))
+    result = run_sweep(sweep, wan, store)
+    # Two windows, two prompts: three steps and two more for each denoise, which begins somewhere else.
+    assert len(forwards) == 2 * 2 * 2 * (3 + 2)
+    assert sum(store.meta(cell.id)["forwards"] for cell in result.cells) == len(forwards)
+    for cell in result.cells:
+        assert np.array_equal(result.clip(cell).frames, alone(wan, cell)), cell.labels
+
+
 def test_the_first_predictions_are_shared_over_steps_guidance_and_prompts(wan, store, forwards):
     settings = replace(SMALL, steps=2)
     other = Prompt("A cat.", PROMPT.negative)

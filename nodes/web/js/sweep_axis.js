@@ -11,6 +11,7 @@ app.registerExtension({
     const find = (name) => node.widgets?.find((widget) => widget.name === name);
     const axis = find("axis");
     const values = find("values");
+    const together = find("together");
     if (node.comfyClass !== "Skeleton2Video_SweepAxis" || !axis || !values || !node.addDOMWidget) return;
 
     const text = document.createElement("div");
@@ -31,7 +32,7 @@ app.registerExtension({
         const response = await api.fetchApi("/skeleton2video/axis", {
           method: "POST",
           headers: { "Content-Type": "application/json" },
-          body: JSON.stringify({ axis: axis.value, values: values.value }),
+          body: JSON.stringify({ axis: axis.value, values: values.value, together: Boolean(together?.value) }),
         });
         const answer = response.ok ? await response.json() : {};
         if (number !== asked) return; // something else was typed meanwhile
@@ -45,7 +46,8 @@ app.registerExtension({
       clearTimeout(timer);
       timer = setTimeout(ask, WAIT);
     };
-    for (const widget of [axis, values]) {
+    for (const widget of [axis, values, together]) {
+      if (!widget) continue;
       const before = widget.callback;
       widget.callback = function (...given) {
         soon();

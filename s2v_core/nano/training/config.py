@@ -42,12 +42,16 @@ class World(_Part):
 class Optimizer(_Part):
     """``muon`` and ``adamw``: learning rates of the matrices and of everything else.
 
-    Both rise over ``warmup`` steps, stay, and from ``decay_from`` (a share of all steps) on fall along a cosine to
+    ``position``: learning rate of the text encoder's biases by distance, which are logits and have a longer way to go
+    than weights (None: ``adamw``). With that of the weights it never learned which word belongs to which.
+
+    All rise over ``warmup`` steps, stay, and from ``decay_from`` (a share of all steps) on fall along a cosine to
     ``last`` of themselves. ``clip``: largest norm of the gradients. ``ema``: how much of the average stays in a step.
     """
 
     muon: float = Field(gt=0)
     adamw: float = Field(gt=0)
+    position: float | None = Field(default=None, gt=0)
     beta1: float = Share
     beta2: float = Share
     momentum: float = Share
@@ -81,6 +85,16 @@ class Vae(_Part):
     gradient: float = Field(ge=0)
     square: float = Field(ge=0)
     kl: float = Field(ge=0)
+
+
+class Text(_Part):
+    """The text encoder by itself: it learns to tell the parts' colours from captions, ``batch`` in a step, and stays as
+    it is then. With 0 ``steps`` it is trained together with the DiT.
+    """
+
+    steps: int = Field(ge=0)
+    batch: int = Field(ge=1)
+    optimizer: Optimizer
 
 
 class Stage(_Part):
@@ -117,7 +131,8 @@ class NanoTraining(_Part):
 
     ``threads`` belongs to the result: sums in another order give other last bits. ``save_every``, ``log_every`` and
     ``check_every`` count steps. ``start``: a folder with nano weights to go on from, or "" to begin anew; with
-    ``keep_vae`` its VAE is taken as it is.
+    ``keep_vae`` its VAE is taken as it is, with ``keep_text`` its text encoder. A text encoder that is trained by
+    itself always begins anew.
     """
 
     seed: int
@@ -125,6 +140,7 @@ class NanoTraining(_Part):
     precision: Literal["float32", "bfloat16"]
     start: str = ""
     keep_vae: bool = False
+    keep_text: bool = False
     save_every: int = Field(ge=1)
     log_every: int = Field(ge=1)
     check_every: int = Field(ge=1)
@@ -132,6 +148,7 @@ class NanoTraining(_Part):
     sizes: dict[str, Any] = Field(default_factory=dict)
     world: World
     vae: Vae
+    text: Text
     transformer: Transformer
 
     @property

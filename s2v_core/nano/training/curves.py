@@ -9,11 +9,16 @@ from typing import Any
 
 from ...files import atomic_path
 
-PARTS = ("vae", "transformer")
+# The parts of a training -> title, the figure that is drawn, and its name.
+PARTS = {
+    "vae": ("VAE", "psnr", "PSNR, dB"),
+    "text": ("Text encoder", "right", "share of the colours read rightly"),
+    "transformer": ("DiT and VACE", "loss", "mean square error of the velocity"),
+}
 
 
 def draw_curves(folder: str | os.PathLike[str]) -> Path:
-    """Write curves.png: what the logs of both parts hold, over their steps. Gives the picture's path."""
+    """Write curves.png: what the logs of the parts hold, over their steps. Gives the picture's path."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -21,9 +26,10 @@ def draw_curves(folder: str | os.PathLike[str]) -> Path:
 
     logs = {part: _rows(Path(folder) / f"{part}.jsonl") for part in PARTS}
     found = [(part, rows) for part, rows in logs.items() if rows]
-    plots = [(part, rows, what) for part, rows in found for what in (("psnr",) if part == "vae" else ("loss",))]
-    figure, axes = pyplot.subplots(1, max(1, len(plots)), figsize=(6.4 * max(1, len(plots)), 4), squeeze=False)
-    for axis, (part, rows, what) in zip(axes[0], plots, strict=False):
+    wide = max(1, len(found))
+    figure, axes = pyplot.subplots(1, wide, figsize=(6.4 * wide, 4), squeeze=False)
+    for axis, (part, rows) in zip(axes[0], found, strict=False):
+        title, what, unit = PARTS[part]
         keys = sorted({key for row in rows for key in row if what in key})
         for key in keys:
             points = [(row["step"], row[key]) for row in rows if key in row]
@@ -32,9 +38,9 @@ def draw_curves(folder: str | os.PathLike[str]) -> Path:
             )
             label = key.replace("checked", "held-out scenes, averaged weights:")
             axis.plot([x for x, _ in points], [y for _, y in points], label=label, **style)
-        axis.set_title({"vae": "VAE", "transformer": "DiT, VACE and text encoder"}[part])
+        axis.set_title(title)
         axis.set_xlabel("steps")
-        axis.set_ylabel({"psnr": "PSNR, dB", "loss": "mean square error of the velocity"}[what])
+        axis.set_ylabel(unit)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=8)
         if what == "loss":

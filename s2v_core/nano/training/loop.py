@@ -55,12 +55,17 @@ class Loop:
     def __post_init__(self) -> None:
         named = [(name, value) for name, value in self.nets.named_parameters() if value.requires_grad]
         matrices = [value for name, value in named if self.is_matrix(name, value)]
-        others = [value for name, value in named if not self.is_matrix(name, value)]
+        rest = [(name, value) for name, value in named if not self.is_matrix(name, value)]
+        places = [value for name, value in rest if "pos_embedding" in name]
+        others = [value for name, value in rest if "pos_embedding" not in name]
         rates, betas = self.optimizer, (self.optimizer.beta1, self.optimizer.beta2)
         self._optimizers: list[tuple[torch.optim.Optimizer, float]] = [
             (Muon(matrices, rates.muon, rates.momentum), rates.muon),
             (torch.optim.AdamW(others, rates.adamw, betas, weight_decay=0.0), rates.adamw),
         ]
+        if places:
+            rate = rates.position or rates.adamw
+            self._optimizers.append((torch.optim.AdamW(places, rate, betas, weight_decay=0.0), rate))
         self.average = {key: value.detach().clone() for key, value in self.nets.state_dict().items()}
         if self.checkpoint.exists():
             self._resume()

@@ -32,7 +32,7 @@ def train_nano(
     """Train VAE, text encoder, DiT and VACE as ``config`` says, in ``folder``; go on where an earlier run stopped.
 
     ``folder`` gets material/, latents/, the checkpoints and logs of both parts, and model/ with the weights in Wan's
-    layout. ``until``: "material", "vae" or "latents" ends the run after that. ``on_row``: a logged row.
+    layout. ``until``: "material", "vae", "latents" or "text" ends the run after that. ``on_row``: a logged row.
     ``on_progress``: (what, done, total). Raises Interrupted when ``should_stop()`` says so; a checkpoint is written
     first.
     """
@@ -57,6 +57,7 @@ def train_nano(
         if until == "vae":
             return {"vae": str(root / "vae.pt")}
         from .latents import encode_material
+        from .text import train_text
         from .transformer import train_transformer
 
         coded = encode_material(config, root, nets, arrays, told)
@@ -64,6 +65,10 @@ def train_nano(
             return {"latents": str(root)}
         files = save_nets(nets, root / "model")
         write_tokenizer(training_texts(config.world.clips), files.tokenizer, config.nano_sizes.vocab)
+        if config.text.steps and not config.keep_text:
+            train_text(config, root, nets, Path(files.tokenizer), told)
+        if until == "text":
+            return {"text": str(root / "text.pt")}
         train_transformer(config, root, nets, files, coded, told)
         files = save_nets(nets, root / "model")
     return {"model": files.transformer, "parameters": nets.parameters()}
@@ -115,7 +120,10 @@ def _start(config: NanoTraining) -> Nets:
         transformer = load_file(files.transformer)
         for net in (nets.dit, nets.vace):
             net.load_state_dict({key: transformer[key].float() for key in net.state_dict()})
-        for net, file in ((nets.text_encoder, files.text_encoder), (nets.vae.model, files.vae)):
+        taken = [(nets.vae.model, files.vae)]
+        if config.keep_text or not config.text.steps:
+            taken.append((nets.text_encoder, files.text_encoder))
+        for net, file in taken:
             net.load_state_dict({key: value.float() for key, value in load_file(file).items()})
     return nets
 

@@ -1,4 +1,4 @@
-"""Training of DiT, VACE and text encoder by flow matching (Lipman et al. 2022; Esser et al. 2024)."""
+"""Training of DiT and VACE by flow matching (Lipman et al. 2022; Esser et al. 2024)."""
 
 from __future__ import annotations
 
@@ -23,29 +23,35 @@ from .config import NanoTraining
 from .latents import Latents
 from .loop import Figures, Loop, generator
 from .material import edit
+from .text import without_dropout
 from .vae import as_pixels, autocast
 
 _STEPS = 1000  # timesteps of the net for a noise level of 1
 _CHECKED_LEVELS = (0.2, 0.5, 0.8, 0.95)
 _VARIANTS = tuple(VARIANTS)
+_DECIDING = (
+    *("threads", "precision", "sizes", "start", "keep_vae", "keep_text"),
+    *("world", "vae", "text", "transformer"),
+)
 
 
 def train_transformer(
     config: NanoTraining, root: Path, nets: Nets, files: ModelFiles, latents: Latents, told: Mapping[str, Any]
 ) -> None:
-    """Train the three nets; they have the averaged weights afterwards."""
-    trained = torch.nn.ModuleDict({"dit": nets.dit, "vace": nets.vace, "text_encoder": nets.text_encoder})
+    """Train DiT and VACE, and the text encoder unless it was trained before; they have the averaged weights then."""
+    trained = torch.nn.ModuleDict({"dit": nets.dit, "vace": nets.vace})
+    if not (config.text.steps or config.keep_text):
+        trained["text_encoder"] = nets.text_encoder
     trained.requires_grad_(True)
-    for module in trained.modules():
-        if isinstance(module, torch.nn.Dropout):  # its random numbers would not belong to the step
-            module.p = 0.0
+    without_dropout(trained)
+    without_dropout(nets.text_encoder)
     tokenizer = load_tokenizer(str(files.tokenizer))
     training = TransformerTraining(nets, config, latents, tokenizer)
     with training.padding_as_one():
         Loop(
             "transformer",
             root,
-            config.identity("threads", "precision", "sizes", "start", "keep_vae", "world", "vae", "transformer"),
+            config.identity(*_DECIDING),
             trained,
             is_block_matrix,
             config.transformer.optimizer,
