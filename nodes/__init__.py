@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import aist, grids, nano, pose, pose_files, prompts, sweeps, wan
+from . import aist, grids, host, nano, pose, pose_files, prompts, sweeps, wan
 
 
 class Skeleton2VideoExtension(ComfyExtension):
     """What the host asks for the nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """Every node of the pack."""
+        """Every node of the pack. What its scripts in the browser ask for is answered from now on."""
+        # Not in ``on_load``: hosts up to 0.8.0 never call it.
+        host.answer_posts("/skeleton2video/axis", lambda asked: sweeps.read_axis(**asked))
         return [
             aist.LoadAistClip,
             aist.AistDataset,

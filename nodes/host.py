@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -293,6 +294,27 @@ def saved(path: Path) -> Any:
     """A file below the output folder, as the host's user interface wants it named."""
     where = path.resolve().relative_to(Path(folder_paths.get_output_directory()).resolve())
     return ui.SavedResult(where.name, where.parent.as_posix(), io.FolderType.output)
+
+
+# Server
+
+
+def answer_posts(path: str, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Answer POST requests of the pack's own scripts, JSON for JSON. Without a running server nothing happens."""
+    server = getattr(sys.modules.get("server"), "PromptServer", None)
+    instance = getattr(server, "instance", None)
+    if instance is None:
+        return
+    from aiohttp import web
+
+    async def handle(request: Any) -> Any:
+        try:
+            asked = await request.json()
+            return web.json_response(answer(asked))
+        except (TypeError, ValueError, KeyError) as error:
+            return web.json_response({"problem": str(error)}, status=400)
+
+    instance.routes.post(path)(handle)
 
 
 # Work

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..s2v_core.errors import S2VError, SettingsError
-from ..s2v_core.sweeps.axes import AXES, Axis
-from ..s2v_core.sweeps.parse import parse_values
+from ..s2v_core.sweeps.axes import AXES, Axis, zip_axes
+from ..s2v_core.sweeps.kinds import axis_kind
+from ..s2v_core.sweeps.parse import parse_part, parse_values
+from ..s2v_core.sweeps.scene import NONE, PoseSource
 from ..s2v_core.wan.settings import LoraUse, SampleSettings
 from . import host, sockets
 from .wan import NO_PRESET, check_size, make_renderer, picture_inputs, preset_input, settings_inputs, with_preset
@@ -38,41 +41,56 @@ class SweepAxis(io.ComfyNode):
                     "axis",
                     options=list(AXES),
                     default="guidance",
-                    tooltip="What varies. lora_strength sets the strength of every LoRA of the sweep.",
+                    tooltip=(
+                        "What varies. The lora_ axes act on every LoRA of the sweep; lora_on compares the base model "
+                        "with it. model, pose and reference take other files than those connected to Run Sweep."
+                    ),
                 ),
                 io.String.Input(
                     "values",
                     default="1, 3, 5",
                     multiline=True,
                     tooltip=(
-                        "Numbers parted by commas, or a range such as 1..8 step 0.5. Prompts and LoRA files (as "
-                        "they are called in models/loras; none for no LoRA) stand one a line; "
-                        "[short] in front of a line names it."
+                        "Numbers parted by commas, or a range such as 1..8 step 0.5 or 1:8:0.5. Prompts and files "
+                        "stand one a line, as they are called in models/loras, models/diffusion_models or the input "
+                        "folder; none for no LoRA, pose or reference; [short] in front of a line names it."
                     ),
                 ),
                 sockets.Axes.Input("axes", optional=True, tooltip="The axes that come before this one."),
+                io.Boolean.Input(
+                    "together",
+                    default=False,
+                    optional=True,
+                    tooltip=(
+                        "Vary together with the axis before instead of crossing it: first values together, second "
+                        "values together... Both need equally many values."
+                    ),
+                ),
             ],
             outputs=[sockets.Axes.Output("chain", display_name="axes", tooltip="The axes with this one at their end.")],
         )
 
     @classmethod
-    def validate_inputs(cls, axis: str | None, values: str | None) -> bool | str:
+    def validate_inputs(cls, axis: str | None, values: str | None, together: bool | None = False) -> bool | str:
         """Say what is wrong with the values before anything runs (what comes by a link is None here)."""
         try:
             if axis is not None and values is not None:
-                parse_values(axis, values)
+                (parse_part if together else parse_values)(axis, values)
         except S2VError as error:
             return str(error)
         return True
 
     @classmethod
-    def execute(cls, axis: str, values: str, axes: tuple[Axis, ...] = ()) -> io.NodeOutput:
-        """Append to the chain."""
-        parsed = parse_values(axis, values)
-        if axis == "lora":
-            files = [name if name == "none" else str(host.model_file("loras", name)) for name in parsed.values]
-            parsed = Axis(axis, tuple(files), parsed.labels)
-        return io.NodeOutput((*axes, parsed))
+    def execute(cls, axis: str, values: str, axes: tuple[Axis, ...] = (), together: bool = False) -> io.NodeOutput:
+        """Append to the chain, or zip with its last axis."""
+        part = parse_part(axis, values)
+        if axis in _FILES:
+            part = dataclasses.replace(part, values=tuple(map(_FILES[axis], part.values)))
+        if not together:
+            return io.NodeOutput((*axes, Axis(part.name, part.values, part.labels)))
+        if not axes:
+            raise SettingsError("There is no axis before this one to vary together with.", expected="a connected axis")
+        return io.NodeOutput((*axes[:-1], zip_axes((*axes[-1].parts, part))))
 
 
 class RunSweep(io.ComfyNode):
@@ -131,6 +149,7 @@ class RunSweep(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         """Render what is missing."""
+        from ..s2v_core.studio import Studio
         from ..s2v_core.sweeps.axes import Sweep
         from ..s2v_core.sweeps.run import run_sweep
         from ..s2v_core.sweeps.store import CellStore
@@ -142,14 +161,18 @@ class RunSweep(io.ComfyNode):
         renderer = make_renderer(model, control_video, reference, mask, start_clip)
         progress = host.Progress(1)
         renderer.on_hash = lambda path, done, size: progress(done, size)
+        studio = Studio(model.device, str(model.dtype).removeprefix("torch."), own=renderer)
         with host.rendering(model) as should_stop:
-            result = run_sweep(
-                sweep,
-                renderer,
-                CellStore(folder / "cells"),
-                on_event=lambda event: _show(event, progress),
-                should_stop=should_stop,
-            )
+            try:
+                result = run_sweep(
+                    sweep,
+                    studio,
+                    CellStore(folder / "cells"),
+                    on_event=lambda event: _show(event, progress),
+                    should_stop=should_stop,
+                )
+            finally:
+                studio.close()
         if result.failed:
             _failed_runs[name] += 1
             if not result.computed and not result.reused:
@@ -159,6 +182,47 @@ class RunSweep(io.ComfyNode):
                     remedy="Mend this and run again.",
                 )
         return io.NodeOutput(result)
+
+
+def read_axis(axis: str, values: str, together: bool = False) -> dict[str, Any]:
+    """How typed values are read, or what is wrong with them, for the line below the node's form."""
+    if not isinstance(axis, str) or not isinstance(values, str):
+        raise TypeError("axis and values must be texts")
+    try:
+        parsed = (parse_part if together else parse_values)(axis, values)
+    except S2VError as error:
+        return {"problem": str(error)}
+    said = [label.removeprefix(axis_kind(axis).title).lstrip(": ") for label in parsed.labels]
+    return {"said": f"{len(said)} value{'s' if len(said) > 1 else ''}: {'; '.join(said)}"}
+
+
+def _lora_file(name: str) -> str:
+    return name if name == NONE else str(host.model_file("loras", name))
+
+
+def _model_files(files: Any) -> Any:
+    """A transformer by its name in the host's folder; the other parts are the connected model's."""
+    if files.vae != files.transformer:
+        return files  # the nano model, whose files are known
+    path = str(host.model_file("diffusion_models", files.transformer))
+    return dataclasses.replace(files, transformer=path, vae="", text_encoder="")
+
+
+def _pose_file(source: PoseSource) -> PoseSource:
+    return dataclasses.replace(source, file=str(host.input_file(source.file))) if source.file else source
+
+
+def _pictures(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(host.input_file(name, "picture")) for name in names)
+
+
+# How the values of an axis over files become paths.
+_FILES: dict[str, Callable[[Any], Any]] = {
+    "lora": _lora_file,
+    "model": _model_files,
+    "pose": _pose_file,
+    "reference": _pictures,
+}
 
 
 def _show(event: Any, progress: host.Progress) -> None:

@@ -7,6 +7,7 @@ that a person gives (``settle``). A field is made by ``number``, ``choice``, ``f
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -140,10 +141,11 @@ def from_mapping(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
         raise SettingsError("Settings must be names with values.", expected=f"{example}, ...", got=repr(values))
     known = {entry.name for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(str(name) for name in values if name not in known):
+        near = difflib.get_close_matches(unknown[0], known, 1)
         raise SettingsError(
             f"Unknown setting: {', '.join(unknown)}.",
             expected=f"one of {', '.join(sorted(known))}",
             got=", ".join(unknown),
-            remedy="Check the spelling.",
+            remedy=f"Did you mean {near[0]}?" if near else "Check the spelling.",
         )
     return kind(**values)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..sweeps.axes import Sweep
     from ..sweeps.load import SweepFile
     from ..sweeps.store import CellStore
-    from ..sweeps.upkeep import Damage, Progress
+    from ..sweeps.upkeep import Damage, Named, Progress
 
 Store = Annotated[Path, typer.Argument(help="A folder of cells, or the results folder that holds it.")]
 _SHORT = 12
@@ -57,13 +57,14 @@ def status(
         if file and sweep:
             from ..sweeps.upkeep import stored_ids
 
-            cells = stored_ids(sweep, store, _lora_sha256)
-            missing = [", ".join(cell.labels) for cell, ids in cells if not ids]
+            named = stored_ids(sweep, store, _lora_sha256)
+            missing = [text for one in named for text in _missing(one)]
             more = [] if as_json else missing[_MISSING_SHOWN:]
+            cells = sum(len(one.cells) for one in named)
             result |= {
                 "sweep": file.name,
-                "distinct cells": len(cells),
-                "stored": len(cells) - len(missing),
+                "distinct cells": cells,
+                "stored": cells - sum(one.missing for one in named),
                 "missing": missing[: len(missing) - len(more)] + ([f"and {len(more)} more"] if more else []),
             }
             notes.append("A cell counts as stored whatever models and pictures it was rendered with.")
@@ -194,17 +195,11 @@ def _place_of(file: SweepFile, out: Path | None) -> Path:
 
 
 def _sweep_of(path: Path) -> tuple[SweepFile, Sweep]:
-    """A sweep file and its sweep. A prompt that is built needs only the name of the clip, not the clip."""
-    from ..aist.names import find_name
-    from ..prompts.template import build_prompt
+    from ..recipe import sweep_of
     from ..sweeps.load import load_sweep
 
     file = load_sweep(path)
-    if file.prompt or not file.subject:
-        return file, file.sweep()
-    clip = file.inputs.clip or file.inputs.pose
-    name = find_name(clip) if clip else None
-    return file, file.sweep(build_prompt(name, file.subject, negative=file.negative or None))
+    return file, sweep_of(file)
 
 
 def _lora_sha256(file: str) -> str:
@@ -218,6 +213,14 @@ def _lora_sha256(file: str) -> str:
             got=error.strerror or str(error),
             remedy="Put it back, or take it out of the sweep file.",
         ) from error
+
+
+def _missing(named: Named) -> list[str]:
+    labels = [", ".join(cell.labels) for cell in named.cells]
+    if named.missing in (0, len(labels)):
+        return labels[: named.missing]
+    # Models and pictures are not read, so that nobody knows which.
+    return [f"{named.missing} of these: {'; '.join(labels)}"]
 
 
 def _rows(found: Sequence[Damage], as_json: bool) -> list[dict[str, str]]:

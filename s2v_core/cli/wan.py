@@ -66,9 +66,10 @@ def sample(
     with command(as_json) as done:
         import time
 
-        from ..recipe import control_from_dance, control_from_pose_video, read_mask, read_reference
+        from ..recipe import control_from_dance, control_from_pose_video
         from ..video.metadata import OWN
         from ..video.read import read_clip
+        from ..video.still import read_mask, read_reference
         from ..video.write import write_clip
         from ..wan.engine import load_engine
         from ..wan.render import Renderer

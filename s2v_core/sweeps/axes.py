@@ -1,57 +1,65 @@
 """Axes, cells and the sweep that they make.
 
-A sweep is a base (a prompt and settings) and axes; each axis replaces one thing in the base by each of its values.
-A cell is one point of that grid, with everything that decides its pixels.
+A sweep is a base (a prompt and settings) and axes; each axis replaces one thing in the base by each of its values, or
+several things together (``zip_axes``). A cell is one point of that grid, with everything that decides its pixels.
 """
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import PurePath
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SettingsError
 from ..prompts.prompt import Prompt
-from ..wan.presets import find_preset
-from ..wan.scales import say_number
-from ..wan.settings import ADVANCED, LoraUse, SampleSettings, check, option
+from ..wan.settings import SampleSettings
+from .kinds import AXES, LORA_AXES, NEED_LORA, AxisKind, Base, axis_kind, say_value
+from .scene import OWN, Scene
 
-Base = tuple[Prompt, SampleSettings]
-_LABEL_WIDTH = 80
-
-
-@dataclass(frozen=True)
-class AxisKind:
-    """How one kind of axis works.
-
-    ``title``: how it is called in headers. ``accept(value) -> value`` gives the value in its one true form or raises
-    ``SettingsError``. ``apply(base, value, label) -> base`` puts the value in. ``say(value)`` is the value as text.
-    """
-
-    title: str
-    accept: Callable[[Any], Any]
-    apply: Callable[[Base, Any, str], Base]
-    say: Callable[[Any], str]
+__all__ = [
+    "AXES",
+    "LORA_AXES",
+    "Axis",
+    "Base",
+    "Cell",
+    "Part",
+    "Sweep",
+    "apply_axes",
+    "make_axis",
+    "make_part",
+    "say_value",
+    "zip_axes",
+]
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One thing that varies. ``name``: a key of ``AXES``; ``values`` and ``labels`` have the same length.
-
-    Raises ``SettingsError`` for an unknown name, no values, a value out of range, or the same value or label twice.
-    """
+class Part:
+    """One thing that an axis varies: a name of ``AXES`` with a value and a label for each place on the axis."""
 
     name: str
     values: tuple[Any, ...]
     labels: tuple[str, ...]
 
+
+@dataclass(frozen=True)
+class Axis:
+    """What varies along one side of the grid. ``name``: a key of ``AXES``; ``values`` and ``labels`` have the same
+    length.
+
+    ``zipped``: several things that vary together; ``name`` is then theirs with " + " in between, and a value is a tuple
+    of theirs. Raises ``SettingsError`` for an unknown name, no values, a value out of range, or the same value or label
+    twice.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+    labels: tuple[str, ...]
+    zipped: tuple[Part, ...] = ()
+
     def __post_init__(self) -> None:
-        kind = axis_kind(self.name)
-        object.__setattr__(self, "values", tuple(kind.accept(value) for value in self.values))
+        if not self.zipped:
+            kind = axis_kind(self.name)
+            object.__setattr__(self, "values", tuple(kind.accept(value) for value in self.values))
         object.__setattr__(self, "labels", tuple(self.labels))
         if not self.values:
             raise SettingsError(f"The axis {self.name} has no values.", expected="one value or more")
@@ -75,26 +83,37 @@ class Axis:
 
     @property
     def title(self) -> str:
-        """The axis as headers call it, for example "LoRA"."""
-        return axis_kind(self.name).title
+        """The axis as headers call it, for example "LoRA" or "steps + guidance"."""
+        return " + ".join(axis_kind(part.name).title for part in self.parts)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What varies along it: itself, or what was zipped."""
+        return self.zipped or (Part(self.name, self.values, self.labels),)
+
+    def picks(self, at: int) -> dict[str, tuple[Any, str]]:
+        """The value and label of each part at a place on the axis, by name, for ``apply_axes``."""
+        return {part.name: (part.values[at], part.labels[at]) for part in self.parts}
 
 
 @dataclass(frozen=True)
 class Sweep:
     """A base and its axes. The first axis runs over the grid's rows, the second over its columns, others over pages.
 
-    A single axis runs over the columns of one row. Raises ``SettingsError`` for no axes, the same axis twice, or a
-    LoRA strength, scope or step axis where there is no LoRA.
+    A single axis runs over the columns of one row. ``scene``: the model and pictures, which axes may vary.
+    Raises ``SettingsError`` for no axes, the same axis twice, or a LoRA strength, scope or step axis where there is no
+    LoRA.
     """
 
     prompt: Prompt
     settings: SampleSettings
     axes: tuple[Axis, ...]
     name: str = "sweep"
+    scene: Scene = OWN
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", tuple(self.axes))
-        names = [axis.name for axis in self.axes]
+        names = [part.name for axis in self.axes for part in axis.parts]
         if not names:
             raise SettingsError("This sweep has no axes.", expected="one axis or more", remedy="Add an axis.")
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -103,7 +122,7 @@ class Sweep:
                 expected="every axis once",
                 remedy="Put all values into one axis.",
             )
-        idle = [name for name in names if name in LORA_AXES]
+        idle = [name for name in names if name in NEED_LORA]
         if idle and "lora" not in names and not self.settings.loras:
             raise SettingsError(
                 f"The axis {idle[0]} has no LoRA to act on.",
@@ -117,7 +136,7 @@ class Cell:
     """One rendering of a sweep.
 
     ``id``: hex sha256 of everything that decides its pixels. ``index``: its place on each axis.
-    ``labels``: one text an axis.
+    ``labels``: one text an axis. ``scene``: the model and pictures, where axes vary them.
     """
 
     id: str
@@ -125,34 +144,53 @@ class Cell:
     settings: SampleSettings
     index: tuple[int, ...]
     labels: tuple[str, ...]
-
-
-def axis_kind(name: str) -> AxisKind:
-    """The entry of ``AXES`` with this name; ``SettingsError`` lists the known ones."""
-    if name not in AXES:
-        raise SettingsError(
-            f"There is no axis called {name!r}.",
-            expected=f"one of {', '.join(AXES)}",
-            got=repr(name),
-            remedy="Check the spelling.",
-        )
-    return AXES[name]
+    scene: Scene = OWN
 
 
 def make_axis(name: str, values: Iterable[Any], labels: Iterable[str] | None = None) -> Axis:
     """An axis over ``values``, each checked against the range of its setting.
 
     ``values``: numbers; for ``prompt``, ``Prompt`` objects or texts (a text takes the base's negative prompt); for
-    ``lora``, file paths or ``LoraUse`` (a path is used as the base's first LoRA is; "none" is no LoRA).
+    ``lora``, file paths or ``LoraUse`` (a path is used as the base's first LoRA is; "none" is no LoRA); for ``model``,
+    ``pose`` and ``reference`` what ``scene`` takes.
     ``labels``: one text a value; made from the values when left out. Raises ``SettingsError``.
     """
+    part = make_part(name, values, labels)
+    return Axis(part.name, part.values, part.labels)
+
+
+def make_part(name: str, values: Iterable[Any], labels: Iterable[str] | None = None) -> Part:
+    """``make_axis`` for a part of a zip, where values may come twice."""
     kind = axis_kind(name)
     if isinstance(values, (str, bytes)):
         raise SettingsError(f"The values of the axis {name} must be a list.", got=repr(values))
     accepted = tuple(kind.accept(value) for value in values)
-    if labels is None:
-        return Axis(name, accepted, _labels(kind, accepted))
-    return Axis(name, accepted, tuple(labels))
+    return Part(name, accepted, _labels(kind, accepted) if labels is None else tuple(labels))
+
+
+def zip_axes(parts: Iterable[Part], labels: Iterable[str] | None = None) -> Axis:
+    """One axis over several things that vary together: the first values of all, the second values of all...
+
+    ``labels``: one text for each place; those of the parts, joined, when left out. Raises ``SettingsError`` for parts
+    of different lengths, the same part twice, or fewer than two.
+    """
+    given = tuple(parts)
+    names = [part.name for part in given]
+    if len(given) < 2 or len(set(names)) < len(names):
+        raise SettingsError(
+            "These axes cannot be zipped.", expected="two different axes or more", got=", ".join(names) or "none"
+        )
+    lengths = {part.name: len(part.values) for part in given}
+    if len(set(lengths.values())) > 1:
+        raise SettingsError(
+            "Axes that are zipped must have equally many values.",
+            expected=f"{max(lengths.values())} values each",
+            got=", ".join(f"{length} of {name}" for name, length in lengths.items()),
+            remedy="Add the missing values, or write the axes one below the other, which crosses them.",
+        )
+    values = tuple(zip(*(part.values for part in given), strict=True))
+    joined = tuple(", ".join(said) for said in zip(*(part.labels for part in given), strict=True))
+    return Axis(" + ".join(names), values, joined if labels is None else tuple(labels), given)
 
 
 def apply_axes(base: Base, chosen: Mapping[str, tuple[Any, str]]) -> Base:
@@ -166,125 +204,15 @@ def apply_axes(base: Base, chosen: Mapping[str, tuple[Any, str]]) -> Base:
     return base
 
 
-def say_value(value: Any) -> str:
-    """The value of a setting as people write it: 2.5, on, unipc."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return (value or "none") if isinstance(value, str) else say_number(value)
-
-
-def _setting(name: str, title: str = "") -> AxisKind:
-    entry = option(SampleSettings, name)
-
-    def apply(base: Base, value: Any, label: str) -> Base:
-        return base[0], replace(base[1], **{name: value})
-
-    return AxisKind(title or name.replace("_", " "), partial(check, entry), apply, say_value)
-
-
-def _preset() -> AxisKind:
-    """Sets of settings with their negative prompt; they come before all other axes, which may change them again."""
-
-    def accept(value: Any) -> str:
-        return find_preset(value).name
-
-    def apply(base: Base, value: str, label: str) -> Base:
-        preset = find_preset(value)
-        prompt = base[0] if preset.negative is None else replace(base[0], negative=preset.negative)
-        return prompt, preset.on(base[1])
-
-    return AxisKind("preset", accept, apply, str)
-
-
-def _lora_setting(name: str) -> AxisKind:
-    """A field of ``LoraUse``, put into all LoRAs."""
-    entry = option(LoraUse, name)
-
-    def apply(base: Base, value: Any, label: str) -> Base:
-        return base[0], replace(base[1], loras=tuple(replace(use, **{name: value}) for use in base[1].loras))
-
-    def say(value: Any) -> str:
-        return value or "all" if name == "scope" else say_value(value)
-
-    title = "LoRA" if name == "strength" else f"LoRA {name.replace('_', ' ')}"
-    return AxisKind(title, partial(check, entry), apply, say)
-
-
-def _accept_lora(value: Any) -> LoraUse | str:
-    if isinstance(value, LoraUse):
-        return value
-    text = str(value).strip() if isinstance(value, (str, PurePath)) else ""
-    if not text:
-        raise SettingsError(
-            f"The axis lora cannot have the value {value!r}.", expected='a LoRA file, or "none"', got=repr(value)
-        )
-    return text
-
-
-def _apply_lora(base: Base, value: LoraUse | str, label: str) -> Base:
-    prompt, settings = base
-    if isinstance(value, LoraUse):
-        return prompt, replace(settings, loras=(value,))
-    if value == "none":
-        return prompt, replace(settings, loras=())
-    use = replace(settings.loras[0], file=value) if settings.loras else LoraUse(value)
-    return prompt, replace(settings, loras=(use,))
-
-
-def _say_lora(value: LoraUse | str) -> str:
-    if isinstance(value, LoraUse):
-        return value.say()
-    return value if value == "none" else PurePath(value).stem
-
-
-def _accept_prompt(value: Any) -> Prompt | str:
-    if isinstance(value, Prompt):
-        return value
-    if not isinstance(value, str) or not value.strip():
-        raise SettingsError("The axis prompt has an empty value.", expected="a prompt's text", got=repr(value))
-    return value.strip()
-
-
-def _apply_prompt(base: Base, value: Prompt | str, label: str) -> Base:
-    if isinstance(value, Prompt):
-        return value, base[1]
-    return Prompt(value, base[0].negative, variant=label.removeprefix("prompt: ")), base[1]
-
-
-def _say_prompt(value: Prompt | str) -> str:
-    if isinstance(value, Prompt) and value.variant != "custom":
-        return value.variant
-    return textwrap.shorten(value.text if isinstance(value, Prompt) else value, _LABEL_WIDTH, placeholder="…")
-
-
-# Axes over how LoRAs are used, and the fields of ``LoraUse`` that they set.
-LORA_AXES: Mapping[str, str] = MappingProxyType(
-    {f"lora_{name}": name for name in ("strength", "scope", "from_step", "to_step")}
-)
-# The order is the order of application: a preset is put in before what it sets, a LoRA file before its strength.
-AXES: Mapping[str, AxisKind] = MappingProxyType(
-    {
-        "preset": _preset(),
-        "guidance": _setting("guidance"),
-        "steps": _setting("steps"),
-        "shift": _setting("shift"),
-        "seed": _setting("seed"),
-        "control_strength": _setting("control_strength", "control"),
-        "prompt": AxisKind("prompt", _accept_prompt, _apply_prompt, _say_prompt),
-        "lora": AxisKind("LoRA file", _accept_lora, _apply_lora, _say_lora),
-        **{name: _lora_setting(field) for name, field in LORA_AXES.items()},
-        "solver": _setting("solver"),
-        **{name: _setting(name, {"reference_strength": "reference"}.get(name, "")) for name in ADVANCED},
-    }
-)
-
-
 def _labels(kind: AxisKind, values: tuple[Any, ...]) -> tuple[str, ...]:
     said = [kind.say(value) for value in values]
     # Long prompts that differ only near their end get the same short text; their number tells them apart.
-    said = [f"{number}: {text}" if said.count(text) > 1 else text for number, text in enumerate(said, start=1)]
-    joint = ": " if kind.title in ("prompt", "LoRA file") else " "
-    return tuple(f"{kind.title}{joint}{text}" for text in said)
+    keys = [_key(value) for value in values]
+    said = [
+        f"{number}: {text}" if len({key for key, other in zip(keys, said, strict=True) if other == text}) > 1 else text
+        for number, text in enumerate(said, start=1)
+    ]
+    return tuple(f"{kind.title}{kind.joint}{text}" for text in said)
 
 
 def _key(value: Any) -> Any:

@@ -46,23 +46,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import SettingsError
 from ..files import write_text_atomic
 from ..prompts.prompt import Prompt
-from ..wan.embedded import NANO, nano_files
-from ..wan.settings import LoraUse, SampleSettings, check, option, options
-from .axes import Axis, Sweep, axis_kind, make_axis
-from .parse import parse_values
+from ..wan.embedded import NANO, nano_lora
+from ..wan.settings import SampleSettings, check, option, options
+from .axes import Sweep
+from .axesfile import FILE_AXES, LoraFile, Models, PromptText, Strict, axis_names, place_files, read_axes
+from .scene import PoseSource, Scene
 from .yamlfile import Lines, YamlRefused, read_yaml, refusal
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
-
-
-class Inputs(_Strict):
+class Inputs(Strict):
     """The pictures. A dance ``clip`` or a finished ``pose`` video; ``start`` in seconds; ``reference``: one or several.
 
     ``mask``: white is drawn anew, black is kept from the pose video. ``start_clip``: for a denoise below 1.
@@ -89,49 +86,14 @@ class Inputs(_Strict):
         return self
 
 
-class Models(_Strict):
-    """The model files, as ``ModelFiles`` takes them."""
-
-    transformer: Path
-    vae: Path
-    text_encoder: Path
-    tokenizer: Path | None = None
-
-
-class PromptText(_Strict):
-    """A prompt that is given. ``negative`` falls back on the file's; ``label`` becomes the variant's name."""
-
-    text: str = Field(min_length=1)
-    negative: str | None = None
-    label: str = Field(default="custom", min_length=1)
-
-
-class LoraFile(_Strict):
-    """A LoRA file and how it is used: the fields of ``LoraUse``, which gives their defaults and checks them."""
-
-    file: Path
-    strength: Any = None
-    scope: Any = None
-    from_step: Any = None
-    to_step: Any = None
-    ramp_in: Any = None
-    ramp_out: Any = None
-    allow_unmatched: Any = None
-
-    def use(self) -> LoraUse:
-        """What the file says, with the defaults of what it leaves out. Raises ``SettingsError``."""
-        said = {name: getattr(self, name) for name in self.model_fields_set if name != "label"}
-        return LoraUse.from_value({**said, "file": str(self.file)})
-
-
-class Settings(_Strict):
+class Settings(Strict):
     """The fields of ``SampleSettings`` that the file sets; all but ``loras`` are checked by ``SampleSettings``."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     loras: tuple[LoraFile, ...] = ()
 
 
-class SweepFile(_Strict):
+class SweepFile(Strict):
     """A sweep file, checked; all paths are absolute. ``sweep()`` makes the sweep itself."""
 
     name: str = Field(default="sweep", min_length=1)
@@ -151,19 +113,13 @@ class SweepFile(_Strict):
             return values
         if isinstance(values.get("prompt"), str):
             values = {**values, "prompt": {"text": values["prompt"]}}
-        if isinstance(name := values.get("models"), str):
-            if name != NANO:
-                raise ValueError(f"models is {NANO!r}, or the paths of transformer, vae and text_encoder")
-            files = nano_files()
-            named = ("transformer", "vae", "text_encoder", "tokenizer")
-            values = {**values, "models": {part: getattr(files, part) for part in named}}
         return values
 
     @model_validator(mode="after")
     def _one_prompt(self) -> SweepFile:
         if self.prompt and self.subject:
             raise ValueError("give a prompt or a subject, not both")
-        if not (self.prompt or self.subject or "prompt" in self.axes):
+        if not (self.prompt or self.subject or "prompt" in self.varied()):
             raise ValueError("a prompt, a subject or a prompt axis is missing")
         return self
 
@@ -191,8 +147,29 @@ class SweepFile(_Strict):
                 "This sweep file gives a subject, so its prompt must be built first.",
                 expected="a prompt made from the clip's name and the subject",
             )
-        axes = tuple(_axis(name, values, base.negative) for name, values in self.axes.items())
-        return Sweep(base, self.sample_settings(), axes, self.name)
+        try:
+            axes = read_axes(self.axes, base.negative)
+        except YamlRefused as error:  # a file that was not read by ``load_sweep``
+            raise SettingsError(error.problem, expected=error.expected, got=error.got, remedy=error.remedy) from error
+        return Sweep(base, self.sample_settings(), axes, self.name, self.scene())
+
+    def varied(self) -> set[str]:
+        """The names of all that the axes vary."""
+        return axis_names(self.axes)
+
+    def scene(self) -> Scene:
+        """The model and pictures of the file, where no axis varies them."""
+        given = self.inputs
+        pose = PoseSource("")
+        if file := given.clip or given.pose:
+            pose = PoseSource(str(file), given.start if given.clip else 0.0, drawn=given.pose is not None)
+        return Scene(
+            self.models.files() if self.models else None,
+            pose,
+            tuple(map(str, given.references)),
+            str(given.mask or ""),
+            str(given.start_clip or ""),
+        )
 
 
 def load_sweep(path: str | os.PathLike[str]) -> SweepFile:
@@ -241,54 +218,11 @@ def _check_parts(sweep: SweepFile) -> None:
             lora.use()
         place = ("settings",)
         sweep.sample_settings()
-        for name, values in sweep.axes.items():
-            place = ("axes", name)
-            _axis(name, values, sweep.negative)
+        read_axes(sweep.axes, sweep.negative)
         place = ("axes",)
         sweep.sweep(Prompt("any", sweep.negative))
     except SettingsError as error:
         raise YamlRefused(error.problem, place, expected=error.expected, got=error.got, remedy=error.remedy) from error
-    except ValidationError as error:
-        kinds = {kind.__name__: kind for kind in (PromptText, _Labelled, _LabelledLora)}
-        raise YamlRefused.of(error, kinds.get(error.title), place) from None
-
-
-def _axis(name: str, values: Any, negative: str) -> Axis:
-    title = axis_kind(name).title
-    if isinstance(values, str):
-        return parse_values(name, values)
-    given, labels = [], []
-    for entry in values if isinstance(values, list) else [values]:
-        value, label = _entry(name, entry, negative)
-        given.append(value)
-        labels.append(label)
-    made = make_axis(name, given).labels
-    return make_axis(name, given, [f"{title}: {own}" if own else auto for own, auto in zip(labels, made, strict=True)])
-
-
-def _entry(name: str, entry: Any, negative: str) -> tuple[Any, str | None]:
-    """One value of an axis with its own label, if it has one."""
-    if not isinstance(entry, dict):
-        return entry, None
-    if "value" in entry:
-        labelled = _Labelled.model_validate(entry)
-        return labelled.value, labelled.label
-    if name == "prompt":
-        said = PromptText.model_validate(entry)
-        return Prompt(said.text, negative if said.negative is None else said.negative, variant=said.label), None
-    if name == "lora":
-        lora = _LabelledLora.model_validate(entry)
-        return lora.use(), lora.label
-    return _Labelled.model_validate(entry), None
-
-
-class _Labelled(_Strict):
-    value: Any
-    label: str = Field(min_length=1)
-
-
-class _LabelledLora(LoraFile):
-    label: str | None = Field(default=None, min_length=1)
 
 
 def _with_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -306,20 +240,18 @@ def _with_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             return value
         return {name: paths(entry) if name in names else entry for name, entry in value.items()}
 
-    def lora(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {**keys(value, "file"), **({"value": lora(value["value"])} if "value" in value else {})}
-        return value if value == "none" else path(value)
+    def lora(use: Any) -> Any:
+        file = use.get("file") if isinstance(use, dict) else None
+        if isinstance(file, str) and file.startswith(f"{NANO}:"):
+            return {**use, "file": nano_lora(file.removeprefix(f"{NANO}:").strip())}
+        return keys(use, "file")
 
     found = keys(values, "out")
     found = {**found, **{name: keys(found[name], *_PATHS[name]) for name in _PATHS if name in found}}
     if isinstance(found.get("settings"), dict) and isinstance(uses := found["settings"].get("loras"), list):
-        found["settings"] = {**found["settings"], "loras": [keys(use, "file") for use in uses]}
-    if isinstance(axes := found.get("axes"), dict) and "lora" in axes:
-        files = axes["lora"]
-        if isinstance(files, str):
-            files = [line.strip() for line in files.splitlines() if line.strip()]
-        found["axes"] = {**axes, "lora": [lora(file) for file in (files if isinstance(files, list) else [files])]}
+        found["settings"] = {**found["settings"], "loras": [lora(use) for use in uses]}
+    if isinstance(axes := found.get("axes"), dict) and axis_names(axes) & {*FILE_AXES}:
+        found["axes"] = place_files(axes, path)
     return found
 
 

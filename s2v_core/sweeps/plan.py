@@ -11,33 +11,37 @@ from ..files import sha256_json
 from ..prompts.prompt import Prompt
 from ..wan.schedule import counted, needs_negative, plainest
 from ..wan.settings import SampleSettings
-from .axes import Cell, Sweep, apply_axes
+from .axes import Base, Cell, Sweep, apply_axes
+from .scene import Scene
 
 # Raised by hand whenever the same inputs begin to give other pixels: old cells are then no longer found.
 RENDER_VERSION = "1"
 
 
-def plan(sweep: Sweep, fingerprint: Mapping[str, str], lora_sha256: Callable[[str], str]) -> tuple[Cell, ...]:
+Fingerprint = Mapping[str, str]
+
+
+def plan(
+    sweep: Sweep,
+    fingerprint: Fingerprint | Callable[[Scene, SampleSettings], Fingerprint],
+    lora_sha256: Callable[[str], str],
+) -> tuple[Cell, ...]:
     """The cells of a sweep in row-major order: the last axis runs fastest.
 
-    ``fingerprint``: what the renderer brings (sha256 of model files, control and reference; type, device, versions).
+    ``fingerprint``: what the renderer brings (sha256 of model files, control and reference; type, device, versions),
+    one for all cells, or a function that gives it for a scene and settings.
     ``lora_sha256(file)``: the content hash of a LoRA file; asked once a file, and only for strengths other than 0.
     Two cells with equal ids have the same pixels and are computed once. Raises what ``lora_sha256`` raises.
     """
     content = cache(lora_sha256)
     cells = []
     for index in itertools.product(*(range(len(axis)) for axis in sweep.axes)):
-        picks = {axis.name: (axis.values[at], axis.labels[at]) for axis, at in zip(sweep.axes, index, strict=True)}
-        prompt, settings = apply_axes((sweep.prompt, sweep.settings), picks)
-        cells.append(
-            Cell(
-                cell_id(prompt, settings, fingerprint, content),
-                prompt,
-                settings,
-                index,
-                tuple(label for _, label in picks.values()),
-            )
-        )
+        places = tuple(zip(sweep.axes, index, strict=True))
+        picks = {name: pick for axis, at in places for name, pick in axis.picks(at).items()}
+        prompt, settings, scene = apply_axes(Base(sweep.prompt, sweep.settings, sweep.scene), picks)
+        brought = fingerprint(scene, settings) if callable(fingerprint) else fingerprint
+        labels = tuple(axis.labels[at] for axis, at in places)
+        cells.append(Cell(cell_id(prompt, settings, brought, content), prompt, settings, index, labels, scene))
     return tuple(cells)
 
 
@@ -51,21 +55,30 @@ def cell_id(
     picture that nothing is made of, nor the prompt's variant name, facts and origins. (3 and 3.0 are one number:
     ``SampleSettings`` sees to that.)
     """
-    # "" is a picture that is not there; a renderer that does not say is taken to have it.
-    there = {name: fingerprint.get(name) != "" for name in ("control", "reference")}
-    used = plainest(_acting(settings), **there, mask=bool(fingerprint.get("mask")))
+    used = decisive(settings, fingerprint)
     values = counted(used)
     values["loras"] = [[lora_sha256(use.file), *use.identity(used.steps)] for use in used.loras]
-    brought = {name: value for name, value in fingerprint.items() if name != "start" or used.denoise != 1.0}
     return sha256_json(
         {
             "render": RENDER_VERSION,
             "settings": values,
             "text": prompt.text,
             "negative": prompt.negative if needs_negative(used) else None,
-            "fingerprint": brought,
+            "fingerprint": brought_along(used, fingerprint),
         }
     )
+
+
+def decisive(settings: SampleSettings, fingerprint: Mapping[str, str]) -> SampleSettings:
+    """``effective`` settings, with those of pictures that are not there at their default too."""
+    # "" is a picture that is not there; a renderer that does not say is taken to have it.
+    there = {name: fingerprint.get(name) != "" for name in ("control", "reference")}
+    return plainest(_acting(settings), **there, mask=bool(fingerprint.get("mask")))
+
+
+def brought_along(used: SampleSettings, fingerprint: Mapping[str, str]) -> dict[str, str]:
+    """What of a renderer's fingerprint counts under ``decisive`` settings."""
+    return {name: value for name, value in fingerprint.items() if name != "start" or used.denoise != 1.0}
 
 
 def effective(settings: SampleSettings) -> SampleSettings:

@@ -4,47 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import Interrupted, S2VError, StoreError
-from ..prompts.prompt import Prompt
 from ..video.clip import Clip
-from ..wan.settings import SampleSettings
 from .axes import Cell, Sweep
 from .events import Damaged, Event, Failed, Finished, Planned, Started, Stepped, Waiting
-from .plan import effective, plan
+from .plan import effective
+from .prefixes import FOLDER, Prefixes
 from .store import CellStore
+from .work import Renderer, Renderers, Work, plan_cells, plan_work
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 _VERSIONS_OF = ("skeleton2video", "torch", "diffsynth", "numpy", "av")
-
-
-class Renderer(Protocol):
-    """What a sweep needs of the thing that renders; ``wan.render.Renderer`` is one."""
-
-    @property
-    def fingerprint(self) -> Mapping[str, str]:
-        """What decides the pixels besides prompt and settings: hashes of models and pictures, device, versions."""
-        ...
-
-    def render(
-        self,
-        prompt: Prompt,
-        settings: SampleSettings,
-        *,
-        on_step: Callable[[Any], None] | None = None,
-        should_stop: Callable[[], bool] | None = None,
-    ) -> Clip:
-        """One clip. ``on_step`` gets an object with ``index``, ``total`` and ``preview()`` after each step."""
-        ...
-
-    def lora_sha256(self, file: str) -> str:
-        """The content hash of a LoRA file."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -72,36 +48,62 @@ class SweepResult:
 
 def run_sweep(
     sweep: Sweep,
-    renderer: Renderer,
+    renderer: Renderer | Renderers,
     store: CellStore,
     *,
     on_event: Callable[[Event], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     stop_on_error: bool = False,
 ) -> SweepResult:
-    """Render what is not stored yet and store it, cell by cell.
+    """``run_sweeps`` for one."""
+    return run_sweeps(
+        (sweep,), renderer, store, on_event=on_event, should_stop=should_stop, stop_on_error=stop_on_error
+    )[0]
+
+
+def run_sweeps(
+    sweeps: Sequence[Sweep],
+    renderer: Renderer | Renderers,
+    store: CellStore,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    stop_on_error: bool = False,
+) -> tuple[SweepResult, ...]:
+    """Render what is not stored yet and store it, cell by cell; equal cells of all sweeps once.
+
+    ``renderer``: one for all cells, or a function that gives the one of a scene and settings. Steps that cells have in
+    common are computed once too, where the renderer can (``shares_steps``); the clips are those of each cell alone, bit
+    for bit.
 
     Several processes may run one sweep on one store: each takes cells that no other has taken. Cells are computed in
-    an order that changes LoRA files and conditioning seldom. A cell that fails is recorded in ``failed`` and the rest
-    goes on, unless ``stop_on_error``. What ``on_event`` raises passes through.
+    an order that changes models, LoRA files and conditioning seldom. A cell that fails is recorded in ``failed`` and
+    the rest goes on, unless ``stop_on_error``. What ``on_event`` raises passes through.
     Raises ``Interrupted`` with a count (finished cells are kept), ``StoreError`` when the store cannot be written, and
     what planning raises (a missing LoRA file, for example) before anything is computed.
     """
+    work = plan_work(sweeps, renderer, store.has, Prefixes(store.folder / FOLDER))
+    return run_work(work, store, on_event=on_event, should_stop=should_stop, stop_on_error=stop_on_error)
+
+
+def run_work(
+    work: Work,
+    store: CellStore,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    stop_on_error: bool = False,
+) -> tuple[SweepResult, ...]:
+    """``run_sweeps`` of work that is planned."""
     begin = time.monotonic()
     tell = _Teller(on_event)
-    fingerprint = dict(renderer.fingerprint)
-    cells = plan(sweep, fingerprint, renderer.lora_sha256)
-    distinct: dict[str, Cell] = {}
-    for cell in cells:
-        distinct.setdefault(cell.id, cell)
-    reused = [id for id in distinct if store.has(id)]
-    todo = computation_order([cell for id, cell in distinct.items() if id not in reused])
-    tell(Planned(len(cells), len(distinct), len(reused)))
+    reused, todo = list(work.stored), work.todo
+    tell(Planned(sum(map(len, work.cells)), len(work.distinct), len(reused)))
 
     computed: list[str] = []
     failed: dict[str, str] = {}
-    facts = {"fingerprint": fingerprint, "versions": _versions(), "sweep": sweep.name}
-    clock = _Clock()
+    versions = _versions()
+    clock = _Clock(work.sharing.forwards)
     number = 0
     queue = list(todo)
     waiting: list[Cell] = []
@@ -115,16 +117,20 @@ def run_sweep(
                     continue
                 if _settled(store, cell.id, tell):
                     reused.append(cell.id)
+                    work.release(cell.id)
                     continue
                 number += 1
                 tell(Started(cell, number, len(todo)))
                 started = time.monotonic()
+                lender = work.lender(cell)
+                lent: dict[str, Any] = {"shared": lender} if lender else {}
                 try:
-                    clip = renderer.render(
+                    clip = work.renderer(cell).render(
                         cell.prompt,
                         effective(cell.settings),
                         on_step=_stepper(tell, cell, number, len(todo)),
                         should_stop=should_stop,
+                        **lent,
                     )
                 except Interrupted as error:
                     raise _interrupted(computed, len(todo)) from error
@@ -139,8 +145,16 @@ def run_sweep(
                         raise
                     continue
                 seconds = time.monotonic() - started
-                store.put(cell, clip, {**facts, "seconds": round(seconds, 3)})
+                facts = {
+                    "fingerprint": dict(work.renderer(cell).fingerprint),
+                    "versions": versions,
+                    "sweep": work.sweep_of(cell).name,
+                    "seconds": round(seconds, 3),
+                    "forwards": lender.forwards if lender else work.sharing.trails[cell.id].forwards,
+                }
+                store.put(cell, clip, facts)
                 computed.append(cell.id)
+                work.release(cell.id)
             left = [entry for entry in todo if entry.id not in {*computed, *reused, *failed}]
             tell(Finished(cell, number, len(todo), seconds, clock.remaining(cell, seconds, left)))
         if len(waiting) == len(queue):
@@ -150,40 +164,18 @@ def run_sweep(
             _stop_if(should_stop, computed, len(todo))
             time.sleep(_POLL_SECONDS)
         queue, waiting = waiting, []
-    return SweepResult(sweep, cells, tuple(computed), tuple(reused), failed, store, time.monotonic() - begin)
+    seconds = time.monotonic() - begin
+    return tuple(
+        SweepResult(sweep, cells, *_among(cells, computed, reused, failed), store, seconds)
+        for sweep, cells in zip(work.sweeps, work.cells, strict=True)
+    )
 
 
-def stored_result(sweep: Sweep, renderer: Renderer, store: CellStore) -> SweepResult:
+def stored_result(sweep: Sweep, renderer: Renderer | Renderers, store: CellStore) -> SweepResult:
     """What is stored of a sweep now, without computing anything: for the grid of an interrupted sweep."""
-    cells = plan(sweep, dict(renderer.fingerprint), renderer.lora_sha256)
+    cells = plan_cells(sweep, renderer)
     reused = tuple(id for id in dict.fromkeys(cell.id for cell in cells) if store.has(id))
     return SweepResult(sweep, cells, (), reused, {}, store, 0.0)
-
-
-def computation_order(cells: Iterable[Cell]) -> list[Cell]:
-    """The same cells, ordered so that what is costly to change changes seldom.
-
-    First the LoRA files, then what the conditioning is made of, then LoRA strengths, then the noise. Within these,
-    groups and cells keep the order in which they came.
-    """
-    cells = list(cells)
-    ranks: list[dict[Hashable, int]] = [{}, {}, {}, {}]
-
-    def key(cell: Cell) -> tuple[int, ...]:
-        settings = effective(cell.settings)
-        parts: tuple[Hashable, ...] = (
-            tuple(use.file for use in settings.loras),
-            (
-                cell.prompt.text,
-                cell.prompt.negative,
-                *(settings.width, settings.height, settings.frames, settings.fit, settings.tiling),
-            ),
-            tuple(use.strength for use in settings.loras),
-            settings.seed,
-        )
-        return tuple(rank.setdefault(part, len(rank)) for rank, part in zip(ranks, parts, strict=True))
-
-    return sorted(cells, key=key)
 
 
 class _Teller:
@@ -204,22 +196,22 @@ class _Teller:
 
 
 class _Clock:
-    """Estimates what is left from what was measured, by the work that a cell's settings ask for."""
+    """Estimates what is left from what was measured, by the work that is left to each cell."""
 
-    def __init__(self) -> None:
+    def __init__(self, forwards: Mapping[str, int]) -> None:
+        self._forwards = forwards
         self._seconds = 0.0
         self._work = 0.0
 
     def remaining(self, cell: Cell, seconds: float, left: Iterable[Cell]) -> float:
         self._seconds += seconds
-        self._work += _work(cell)
-        return self._seconds / self._work * sum(map(_work, left))
+        self._work += self._of(cell)
+        return self._seconds / self._work * sum(map(self._of, left))
 
-
-def _work(cell: Cell) -> float:
-    settings = cell.settings
-    passes = 1 if settings.guidance == 1 else 2
-    return settings.steps * passes * settings.width * settings.height * settings.frames
+    def _of(self, cell: Cell) -> float:
+        settings = cell.settings
+        # Also a cell without a step of its own is decoded and written.
+        return max(self._forwards[cell.id], 1) * settings.width * settings.height * settings.frames
 
 
 def _stepper(tell: Callable[[Event], None], cell: Cell, number: int, total: int) -> Callable[[Any], None]:
@@ -244,6 +236,18 @@ def _stop_if(should_stop: Callable[[], bool] | None, computed: list[str], total:
 
 def _interrupted(computed: list[str], total: int) -> Interrupted:
     return Interrupted(f"Stopped: {len(computed)} of {total} cells were finished in this run, and they are kept.")
+
+
+def _among(
+    cells: Iterable[Cell], computed: Iterable[str], reused: Iterable[str], failed: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]:
+    """What of a run belongs to the cells of one sweep."""
+    own = {cell.id for cell in cells}
+    return (
+        tuple(id for id in computed if id in own),
+        tuple(id for id in reused if id in own),
+        {id: reason for id, reason in failed.items() if id in own},
+    )
 
 
 def _versions() -> dict[str, str]:

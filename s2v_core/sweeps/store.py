@@ -251,7 +251,9 @@ class CellStore:
                 target.mkdir()
             (self.path(id) / file).rename(target / file)
             if target.is_dir():
-                write_text_atomic(target / "reason.txt", reason + "\n")
+                # On a full disk the reason stays untold there; it is logged all the same.
+                with suppress(OSError):
+                    write_text_atomic(target / "reason.txt", reason + "\n")
         what = f"{file} of the cell" if file else "The cell"
         _log.warning("%s %s is damaged (%s). It was moved to %s.", what, id, reason, target)
         return target

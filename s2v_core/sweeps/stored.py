@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import StoreError
+from ..files import sha256_json
 from ..prompts.prompt import Prompt
 from ..wan.settings import SampleSettings
 from .axes import AXES, Cell, Sweep
@@ -37,12 +38,25 @@ def result_of_sweep(sweep: Sweep, store: CellStore, lora_sha256: Callable[[str],
     Also how many cells are there in several renderings, of which the newest is taken. Raises what ``lora_sha256``
     raises, and ``StoreError``.
     """
-    ids = {cell.index: found for cell, found in stored_ids(sweep, store, lora_sha256)}
     planned = plan(sweep, {}, lora_sha256)
-    chosen = {cell.id: _newest(store, found) for cell in planned if (found := ids.get(cell.index))}
-    several = sum(len(found) > 1 for found in ids.values())
-    cells = tuple(replace(cell, id=chosen.get(cell.id, cell.id)) for cell in planned)
-    return _result(sweep, cells, store), several
+    content = {cell.index: (cell.id, cell.scene) for cell in planned}
+    labels: dict[Any, set[tuple[str, ...]]] = {}
+    for cell in planned:
+        labels.setdefault(content[cell.index], set()).add(cell.labels)
+    found: dict[Any, tuple[str, ...]] = {}
+    for named in stored_ids(sweep, store, lora_sha256):
+        for cell in named.cells:
+            what = content[cell.index]
+            found[what] = named.ids
+            if len(named.cells) > 1:
+                # Models and pictures are not read: of cells that differ in these alone, labels tell which is which.
+                found[what] = tuple(
+                    id for id in named.ids if tuple(store.meta(id, quick=True)["labels"]) in labels[what]
+                )
+    chosen = {what: _newest(store, ids) for what, ids in found.items() if ids}
+    missing = {what: sha256_json([what[0], number]) for number, what in enumerate(labels)}
+    cells = tuple(replace(cell, id=chosen.get(content[cell.index], missing[content[cell.index]])) for cell in planned)
+    return _result(sweep, cells, store), sum(len(ids) > 1 for ids in found.values())
 
 
 def result_of_store(store: CellStore, name: str = "") -> SweepResult:

@@ -12,6 +12,7 @@ from ..errors import Interrupted, StoreError
 from ..files import sha256_json
 from .axes import Cell, Sweep
 from .plan import plan
+from .scene import Scene
 from .store import CellStore
 from .storefiles import CLIP, LATENTS, SCORES, decode
 
@@ -70,16 +71,31 @@ class Merged:
     left_out: tuple[Damage, ...]
 
 
+@dataclass(frozen=True)
+class Named:
+    """Cells of a sweep that differ in nothing but models and pictures, and the ids of such cells in a store."""
+
+    cells: tuple[Cell, ...]
+    ids: tuple[str, ...]
+
+    @property
+    def missing(self) -> int:
+        """How many of the cells must be missing."""
+        return max(0, len(self.cells) - len(self.ids))
+
+
 def status(store: CellStore) -> Status:
     """What is in a store now. Changes nothing; other processes may be at work."""
     damaged, sweeps = [], Counter[str]()
     latents = scored = 0
     ids = store.ids()
     for id in ids:
-        if reason := store.problem(id, quick=True):
-            damaged.append(Damage(id, "", reason))
+        if (meta := _facts(store, id)) is None:
+            # Unless another process has moved it meanwhile.
+            if store.path(id).exists() and (reason := store.problem(id, quick=True)):
+                damaged.append(Damage(id, "", reason))
             continue
-        sweeps[str(store.meta(id, quick=True).get("sweep", ""))] += 1
+        sweeps[str(meta.get("sweep", ""))] += 1
         latents += (store.path(id) / LATENTS).exists()
         scored += (store.path(id) / SCORES).exists()
         if reason := store.scores_problem(id):
@@ -100,8 +116,8 @@ def status(store: CellStore) -> Status:
     )
 
 
-def stored_ids(sweep: Sweep, store: CellStore, lora_sha256: Callable[[str], str]) -> list[tuple[Cell, tuple[str, ...]]]:
-    """Every cell of a sweep, each once, with the ids under which the store holds it: none, one or more.
+def stored_ids(sweep: Sweep, store: CellStore, lora_sha256: Callable[[str], str]) -> list[Named]:
+    """Every cell of a sweep, each once, with the ids under which the store holds it.
 
     Models and pictures are not read: a cell counts whatever it was rendered with, so that one that was rendered with
     two models has two ids. Raises what ``lora_sha256`` raises.
@@ -110,11 +126,13 @@ def stored_ids(sweep: Sweep, store: CellStore, lora_sha256: Callable[[str], str]
     fingerprints = {sha256_json(said): said for said in _fingerprints(store)}
     # A store without cells has no fingerprint; an empty one tells equal cells from others as well.
     plans = [plan(sweep, said, lora_sha256) for said in fingerprints.values() or ({},)]
-    found: dict[tuple[str, ...], tuple[Cell, tuple[str, ...]]] = {}
+    found: dict[tuple[str, ...], dict[Scene, Cell]] = {}
     for same in zip(*plans, strict=True):
-        ids = tuple(cell.id for cell in same)
-        found.setdefault(ids, (same[0], tuple(id for id in dict.fromkeys(ids) if id in there)))
-    return list(found.values())
+        found.setdefault(tuple(cell.id for cell in same), {}).setdefault(same[0].scene, same[0])
+    return [
+        Named(tuple(cells.values()), tuple(id for id in dict.fromkeys(ids) if id in there))
+        for ids, cells in found.items()
+    ]
 
 
 def verify(
@@ -177,10 +195,9 @@ def prunable(
     if named_by is not None:
         if lora_sha256 is None:
             raise TypeError("named_by needs lora_sha256")
-        named = {id for sweep in named_by for _, ids in stored_ids(sweep, store, lora_sha256) for id in ids}
+        named = {id for sweep in named_by for one in stored_ids(sweep, store, lora_sha256) for id in one.ids}
         for id in store.ids():
-            if id not in named and store.problem(id, quick=True) is None:
-                meta = store.meta(id, quick=True)
+            if id not in named and (meta := _facts(store, id)) is not None:
                 why = ", ".join([str(meta.get("sweep", "")), *meta["labels"]])
                 found.append(Removal(store.path(id), "unnamed", why, folder_bytes(store.path(id))))
     return tuple(found)
@@ -270,10 +287,18 @@ def _damage(store: CellStore, id: str, read_frames: bool) -> Damage | None:
     return None
 
 
+def _facts(store: CellStore, id: str) -> dict[str, Any] | None:
+    """What ``cell.json`` says, or None for a cell that is damaged, or that another process has just moved."""
+    try:
+        return store.meta(id, quick=True)
+    except StoreError:
+        return None
+
+
 def _fingerprints(store: CellStore) -> Iterable[Mapping[str, str]]:
     for id in store.ids():
-        if store.problem(id, quick=True) is None:
-            yield store.meta(id, quick=True).get("fingerprint", {})
+        if (meta := _facts(store, id)) is not None:
+            yield meta.get("fingerprint", {})
 
 
 def _reason(path: Path) -> str:

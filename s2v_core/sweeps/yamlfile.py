@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from ..errors import SettingsError
+
+if TYPE_CHECKING:
+    import yaml
 
 Place = tuple[str | int, ...]
 # The place of a key or list entry -> its line, from 1.
@@ -66,7 +69,7 @@ def read_yaml(text: str) -> tuple[Any, Lines]:
     """
     import yaml
 
-    loader = yaml.SafeLoader(text)
+    loader = _loader()(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -85,6 +88,22 @@ def read_yaml(text: str) -> tuple[Any, Lines]:
         raise YamlRefused(f"this is not YAML: {error}") from None
     finally:
         loader.dispose()
+
+
+def _loader() -> type[yaml.SafeLoader]:
+    """PyYAML's safe loader without its numbers to the base of 60: 1:7:1 is a range here, not 4021."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and ":" in node.value:
+                node.tag = "tag:yaml.org,2002:str"
+            return super().construct_object(node, deep)
+
+    return Loader
+
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def refusal(file: Path, lines: Lines, error: YamlRefused) -> SettingsError:

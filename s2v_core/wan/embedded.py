@@ -35,12 +35,12 @@ def nano_files() -> ModelFiles:
     return files
 
 
-def nano_lora(preset: str, weights: Path = WEIGHTS) -> Path:
+def nano_lora(preset: str, weights: Path | None = None) -> Path:
     """The LoRA that was trained with this preset on the biased set: "article" or "self-attention".
 
     Raises ModelFileError when it is missing.
     """
-    file = weights / "loras" / f"aist-like-{preset}.safetensors"
+    file = (weights or WEIGHTS) / "loras" / f"aist-like-{preset}.safetensors"
     if not file.is_file():
         raise ModelFileError(
             f"The nano model has no LoRA of the preset {preset!r}.",

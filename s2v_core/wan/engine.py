@@ -107,24 +107,34 @@ class Engine:
 
         Names and places of files are not in it.
         """
-        from importlib.metadata import version
+        return engine_identity(self.files, self.device, self.dtype, on_progress)
 
-        import torch
 
-        found = {
-            f"{name.replace('_', ' ')} sha256": weights_sha256(path, name, on_progress)
-            for name, path in self.files.weights().items()
-        }
-        for file in tokenizer_files(find_tokenizer(self.files.text_encoder, self.files.tokenizer)):
-            found[f"{file.name} sha256"] = remembered_sha256(file, on_progress)
-        device = torch.device(self.device)
-        where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-        return found | {
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "device": where,
-            "torch": torch.__version__,
-            "diffsynth": version("diffsynth"),
-        }
+def engine_identity(
+    files: ModelFiles,
+    device: str,
+    dtype: torch.dtype,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, str]:
+    """``Engine.identity`` of a model that is not loaded. ``device``, ``dtype``: as picked, not "auto"."""
+    from importlib.metadata import version
+
+    import torch
+
+    found = {
+        f"{name.replace('_', ' ')} sha256": weights_sha256(path, name, on_progress)
+        for name, path in files.weights().items()
+    }
+    for file in tokenizer_files(find_tokenizer(files.text_encoder, files.tokenizer)):
+        found[f"{file.name} sha256"] = remembered_sha256(file, on_progress)
+    place = torch.device(device)
+    where = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type
+    return found | {
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": where,
+        "torch": torch.__version__,
+        "diffsynth": version("diffsynth"),
+    }
 
 
 def load_engine(

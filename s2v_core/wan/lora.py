@@ -46,6 +46,7 @@ class Active:
     notes: list[str]
     _uses: Sequence[LoraUse] = field(repr=False)
     _targets: Mapping[str, Target] = field(repr=False)
+    _begun: bool = field(default=False, repr=False)
 
     @property
     def changed(self) -> int:
@@ -61,7 +62,8 @@ class Active:
         if not 0 <= index < steps:
             raise ValueError(f"step {index} of {steps}")
         strengths = [use.strength_at(index, steps) for use in self._uses]
-        if index == 0:
+        if not self._begun:
+            self._begun = True
             self.notes += [
                 f"The LoRA {_stem(use)} acts in none of the {steps} steps."
                 for use in self._uses

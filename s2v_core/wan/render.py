@@ -19,6 +19,7 @@ from .pictures import Image, References, as_references
 from .sampler import Step, decode, sample
 from .schedule import needs_negative
 from .settings import SampleSettings
+from .shared import Shared
 from .vace import ControlContext, encode_pictures, join
 
 
@@ -44,15 +45,13 @@ class Renderer:
     @cached_property
     def fingerprint(self) -> dict[str, str]:
         """Everything but prompt and settings that decides the pixels: files, pictures, type, device, versions."""
-        found = self.engine.identity(self.on_hash)
-        found["control"] = self.control.sha256() if self.control else ""
-        found["reference"] = " ".join(_image_sha256(picture) for picture in as_references(self.reference))
-        # Named only when they are there: what was rendered without them before is still found.
-        if (mask := as_mask(self.mask)) is not None:
-            found["mask"] = _image_sha256(mask)
-        if self.start is not None:
-            found["start"] = self.start.sha256()
-        return found
+        pictures = picture_fingerprint(self.control, self.reference, self.mask, self.start)
+        return self.engine.identity(self.on_hash) | pictures
+
+    @property
+    def shares_steps(self) -> bool:
+        """``render`` can take steps from other renderings."""
+        return True
 
     def lora_sha256(self, file: str) -> str:
         """The sha256 of a LoRA file; raises ``LoraError`` when it is missing or no LoRA."""
@@ -66,8 +65,9 @@ class Renderer:
         *,
         on_step: Callable[[Step], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
+        shared: Shared | None = None,
     ) -> Clip:
-        """One clip. Raises what ``condition``, ``sample`` and ``decode`` raise."""
+        """One clip, the same whatever is ``shared``. Raises what ``condition``, ``sample`` and ``decode`` raise."""
         pictures = self._encode(settings)
         positive = self.engine.text_states(prompt.text)
         # Without guidance the negative prompt plays no part: the positive one stands in, unused.
@@ -76,7 +76,13 @@ class Renderer:
         self.notes = conditioning.notes
         told: list[str] = []
         latents = sample(
-            self.engine, conditioning, settings, on_step=on_step, on_note=told.append, should_stop=should_stop
+            self.engine,
+            conditioning,
+            settings,
+            on_step=on_step,
+            on_note=told.append,
+            should_stop=should_stop,
+            shared=shared,
         )
         self.notes = (*conditioning.notes, *told)
         return decode(self.engine, latents, conditioning, settings)
@@ -89,6 +95,20 @@ class Renderer:
                 self.engine, settings, self.control, self.reference, self.mask, self.start
             )
         return self._pictures[key]
+
+
+def picture_fingerprint(control: Clip | None, reference: References, mask: Any, start: Clip | None) -> dict[str, str]:
+    """The sha256 of each picture that steers a rendering; see ``Renderer`` for what they are."""
+    found = {
+        "control": control.sha256() if control else "",
+        "reference": " ".join(_image_sha256(picture) for picture in as_references(reference)),
+    }
+    # Named only when they are there: what was rendered without them before is still found.
+    if (shares := as_mask(mask)) is not None:
+        found["mask"] = _image_sha256(shares)
+    if start is not None:
+        found["start"] = start.sha256()
+    return found
 
 
 def _image_sha256(image: Image) -> str:

@@ -19,6 +19,7 @@ from .pictures import TIME_STRIDE
 from .preview import preview
 from .schedule import TRAIN_TIMESTEPS, guidance_scales, needs_negative, sigmas, strengths
 from .settings import SampleSettings
+from .shared import Shared, State
 from .solvers import make_solver
 from .transformer import Constants
 from .vace import TILE, Conditioning
@@ -51,11 +52,13 @@ def sample(
     on_step: Callable[[Step], None] | None = None,
     on_note: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    shared: Shared | None = None,
 ) -> torch.Tensor:
     """Latents [1, 16, T, H/8, W/8] of one rendering, without the reference's latent frames.
 
     With ``precision="diffsynth"`` they are those of DiffSynth's pipeline, bit for bit. ``should_stop`` is asked before
     every step, and before every window of a long clip. ``on_note`` hears, in sentences, what of a LoRA is not used.
+    ``shared``: steps and predictions of other renderings that begin like this one; the result is the same, bit for bit.
     Raises ``Interrupted``; ``LoraError`` for a LoRA that does not fit; ``SettingsError`` for settings of another size
     than the conditioning, or that need a start clip which it lacks.
     """
@@ -64,8 +67,14 @@ def sample(
     _check_same_size(conditioning, settings)
     kind = engine.dtype if settings.precision == "diffsynth" else torch.float32
     levels = sigmas(settings.steps, settings.shift, settings.solver, settings.denoise)
-    latents = begin(conditioning, settings, levels[0], engine.device, kind)
+    known = shared.latest() if shared else None
     advance = make_solver(settings.solver, levels)
+    if known:
+        latents = known.latents.to(engine.device)
+        advance.resume(known.done, {name: tensor.to(engine.device) for name, tensor in known.memory.items()})
+    else:
+        latents = begin(conditioning, settings, levels[0], engine.device, kind)
+    first = known.done if known else 0
     scales, hints = guidance_scales(settings), strengths(settings)
     windows = plan_windows(
         latents.shape[2] - conditioning.references,
@@ -84,6 +93,11 @@ def sample(
             raise Interrupted(f"Stopped before step {index + 1} of {settings.steps}.")
 
     def predict(side: str, index: int, latents: torch.Tensor) -> torch.Tensor:
+        if shared:
+            return shared.prediction(index, side, lambda: compute(side, index, latents)).to(engine.device)
+        return compute(side, index, latents)
+
+    def compute(side: str, index: int, latents: torch.Tensor) -> torch.Tensor:
         timestep = (levels[index] * TRAIN_TIMESTEPS).unsqueeze(0).to(device=engine.device, dtype=kind)
 
         def one(number: int, part: torch.Tensor) -> torch.Tensor:
@@ -95,12 +109,12 @@ def sample(
 
     dit, vace = engine.use("dit", "vace")
     with torch.no_grad(), applied((dit, vace), loras) as active:
-        for index, scale in enumerate(scales):
+        for index, scale in list(enumerate(scales))[first:]:
             check_stop(index)
             # The constants hold for one state of the LoRAs.
-            if active.set_step(index, settings.steps) or index == 0:
+            if active.set_step(index, settings.steps) or index == first:
                 constants = _prepare(dit, vace, contexts, vace_context, latents, conditioning.references, windows)
-            if on_note and index == 0:
+            if on_note and index == first:
                 for note in active.notes:
                     on_note(note)
             if index < settings.zero_init_steps:
@@ -113,6 +127,9 @@ def sample(
                         velocity, other, scale, cfg_zero=settings.cfg_zero, rescale=settings.guidance_rescale
                     )
             before, latents = latents, advance(latents, velocity)
+            if shared and shared.wants(index + 1):
+                memory = {name: tensor.cpu() for name, tensor in advance.memory().items()}
+                shared.keep(State(index + 1, latents.cpu(), memory))
             if on_step:
                 clean = (before - velocity * levels[index])[:, :, conditioning.references :]
                 on_step(Step(index, settings.steps, float(levels[index]), clean, engine.preview_colours))

@@ -2,52 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import MissingPackageError
 
 if TYPE_CHECKING:
     import torch
 
-    Advance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+class Solver(Protocol):
+    """Called with (latents, velocity) at the next level in turn, it gives the latents at the level after it.
+
+    It may be called once for each step. A multistep solver remembers steps, so each rendering needs its own.
+    """
+
+    def __call__(self, latents: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
+        """One step."""
+        ...
+
+    def memory(self) -> dict[str, torch.Tensor]:
+        """What it remembers of the steps so far, besides their number; empty for a solver without a history."""
+        ...
+
+    def resume(self, done: int, memory: Mapping[str, torch.Tensor]) -> None:
+        """Go on as if ``done`` steps had been made, with what was remembered after them; before the first call."""
+        ...
 
 
-def make_solver(name: str, levels: torch.Tensor) -> Advance:
-    """A function of (latents, velocity) at the next level in turn that gives the latents at the level after it.
+def make_solver(name: str, levels: torch.Tensor) -> Solver:
+    """A solver over these levels.
 
     ``name``: "euler", "unipc" (Zhao et al. 2023, arXiv 2302.04867, second order with corrector) or "dpm++" (Lu et al.
-    2022, arXiv 2211.01095, 2M). ``levels``: what ``sigmas`` gives, [steps + 1]; the function may be called steps times.
-    A multistep solver remembers the steps before, so each rendering needs its own.
+    2022, arXiv 2211.01095, 2M). ``levels``: what ``sigmas`` gives, [steps + 1].
     """
-    return _euler(levels) if name == "euler" else _multistep(name, levels)
+    return _Euler(levels) if name == "euler" else _Multistep(name, levels)
 
 
-def _euler(levels: torch.Tensor) -> Advance:
-    widths = iter(levels[1:] - levels[:-1])
+class _Euler:
+    def __init__(self, levels: torch.Tensor) -> None:
+        self._widths = levels[1:] - levels[:-1]
+        self._done = 0
 
-    def advance(latents: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-        return latents + velocity * next(widths)
+    def __call__(self, latents: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
+        width = self._widths[self._done]
+        self._done += 1
+        return latents + velocity * width
 
-    return advance
+    def memory(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def resume(self, done: int, memory: Mapping[str, torch.Tensor]) -> None:
+        self._done = done
 
 
-def _multistep(name: str, levels: torch.Tensor) -> Advance:
-    scheduler = _scheduler(name)
-    steps = len(levels) - 1
-    scheduler.set_timesteps(steps)
-    # The schedule is ours. Timesteps serve diffusers only to find the step; ours may be closer than the whole numbers
-    # that it makes of them.
-    scheduler.sigmas = levels
-    scheduler.timesteps = levels[:-1]
-    scheduler.set_begin_index(0)
+class _Multistep:
+    def __init__(self, name: str, levels: torch.Tensor) -> None:
+        self._scheduler = _scheduler(name)
+        self._scheduler.set_timesteps(len(levels) - 1)
+        # The schedule is ours. Timesteps serve diffusers only to find the step; ours may be closer than the whole
+        # numbers that it makes of them.
+        self._scheduler.sigmas = levels
+        self._scheduler.timesteps = levels[:-1]
+        self._scheduler.set_begin_index(0)
+        self._done = 0
 
-    def advance(latents: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-        at = scheduler.timesteps[scheduler.step_index or 0]
-        moved: torch.Tensor = scheduler.step(velocity, at, latents, return_dict=False)[0]
+    def __call__(self, latents: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
+        at = self._scheduler.timesteps[self._done]
+        self._done += 1
+        moved: torch.Tensor = self._scheduler.step(velocity, at, latents, return_dict=False)[0]
         return moved
 
-    return advance
+    def memory(self) -> dict[str, torch.Tensor]:
+        import torch
+
+        scheduler = self._scheduler
+        found = {f"output {at}": kept for at, kept in enumerate(scheduler.model_outputs) if kept is not None}
+        # UniPC also remembers the corrected sample, and the order in which it made the last step.
+        if (sample := getattr(scheduler, "last_sample", None)) is not None:
+            found["sample"] = sample
+        orders = (scheduler.lower_order_nums, getattr(scheduler, "this_order", 0))
+        return {**found, "orders": torch.tensor(orders)}
+
+    def resume(self, done: int, memory: Mapping[str, torch.Tensor]) -> None:
+        scheduler = self._scheduler
+        scheduler.set_begin_index(done)
+        self._done = done
+        for at in range(len(scheduler.model_outputs)):
+            scheduler.model_outputs[at] = memory.get(f"output {at}")
+        if "sample" in memory:
+            scheduler.last_sample = memory["sample"]
+        scheduler.lower_order_nums, order = (int(number) for number in memory["orders"])
+        if order:
+            scheduler.this_order = order
 
 
 def _scheduler(name: str) -> Any:

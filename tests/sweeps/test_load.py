@@ -12,6 +12,8 @@ from s2v_core.errors import SettingsError
 from s2v_core.prompts.prompt import Prompt
 from s2v_core.sweeps import load
 from s2v_core.sweeps.load import SweepFile, dump_sweep, load_sweep
+from s2v_core.sweeps.scene import PoseSource, Scene
+from s2v_core.wan.engine import ModelFiles
 from s2v_core.wan.settings import LoraUse
 
 
@@ -212,3 +214,126 @@ def test_any_text_is_a_sweep_or_a_settings_error(tmp_path, text):
     path.write_text(text, encoding="utf-8")
     with contextlib.suppress(SettingsError):
         load_sweep(path)
+
+
+def test_zips_and_axes_over_files(tmp_path):
+    text = """
+        subject: a man
+        settings: {loras: [{file: sub/dance.safetensors}]}
+        inputs: {clip: own.mp4, start: 2, reference: own.png}
+        axes:
+          zip:
+            label: [quick, slow]
+            steps: [10, 40]
+            guidance: [1, 5]
+          pose:
+            - walk.mp4
+            - {clip: sub/spin.mp4, start: 1.5, label: spin}
+            - {pose: drawn.mkv}
+            - "pose: other.mkv"
+            - none
+          reference:
+            [man.png, [front.png, side.png], {files: [a.png], label: alone}, {value: b.png, label: other}, none]
+          model:
+            - {transformer: t, vae: v, text_encoder: e, label: small}
+            - wan
+          lora_on: [off, on]
+    """
+    file = load_sweep(written(tmp_path, text))
+    sweep = file.sweep(Prompt("built"))
+    zipped, pose, reference, model, lora_on = sweep.axes
+    assert zipped.labels == ("quick", "slow")
+    assert zipped.picks(1) == {"steps": (40, "steps 40"), "guidance": (5.0, "guidance 5")}
+    here = str(tmp_path)
+    assert pose.values == (
+        PoseSource(f"{here}/walk.mp4"),
+        PoseSource(f"{here}/sub/spin.mp4", 1.5),
+        PoseSource(f"{here}/drawn.mkv", drawn=True),
+        PoseSource(f"{here}/other.mkv", drawn=True),
+        PoseSource(""),
+    )
+    assert pose.labels == ("pose: walk", "pose: spin", "pose: drawn", "pose: other", "pose: none")
+    assert reference.values == (
+        (f"{here}/man.png",),
+        (f"{here}/front.png", f"{here}/side.png"),
+        (f"{here}/a.png",),
+        (f"{here}/b.png",),
+        (),
+    )
+    assert reference.labels[2:] == ("reference: alone", "reference: other", "reference: none")
+    assert model.values == (
+        ModelFiles(f"{here}/t", f"{here}/v", f"{here}/e"),
+        ModelFiles(f"{here}/wan", f"{here}/wan", f"{here}/wan"),
+    )
+    assert model.labels == ("model: small", "model: wan")
+    assert lora_on.values == (False, True)
+    assert sweep.scene == Scene(None, PoseSource(f"{here}/own.mp4", 2.0), (f"{here}/own.png",), "", "")
+    again = load_sweep(dump_sweep(file, tmp_path / "again.yaml"))
+    assert again.sweep(Prompt("built")) == sweep
+    assert file.varied() == {"steps", "guidance", "pose", "reference", "model", "lora_on"}
+
+
+def test_ranges_are_ranges_also_where_yaml_would_count_to_the_base_of_60(tmp_path):
+    text = """
+        prompt: a
+        axes:
+          seed: 1:7:2
+          guidance: [1:3, 5, 6..7]
+          steps: 10:20:10, 50
+          zip: [{shift: 1:2, frames: [5, 9]}]
+    """
+    sweep = load_sweep(written(tmp_path, text)).sweep()
+    assert [axis.values for axis in sweep.axes] == [
+        (1, 3, 5, 7),
+        (1, 2, 3, 5, 6, 7),
+        (10, 20, 50),
+        ((1.0, 5), (2.0, 9)),
+    ]
+
+
+BAD_AXES = {
+    "zip: 3": "axes.zip: zip holds no axes",
+    "zip: {steps: [1, 2]}": "cannot be zipped",
+    "zip: {steps: [1, 2], guidance: [1]}": "axes.zip: Axes that are zipped must have equally many values",
+    "zip: {steps: [1, 2], guidence: [1, 2]}": "Did you mean guidance?",
+    "zip: {steps: [1, 2], guidance: [1, 99]}": "axes.zip.guidance: The setting guidance cannot be 99",
+    "zip: [{steps: [1, 2], seed: [1, 2]}, {shift: [1, x], fit: [crop, letterbox]}]": "axes.zip.2.shift: 'x' is not",
+    "zip: {label: [a], steps: [1, 2], guidance: [1, 2]}": "one text for each place",
+    "zip: {label: [a, a], steps: [1, 2], guidance: [1, 2]}": "same label twice",
+    "guidance: 1\n  zip: {steps: [1, 2], guidance: [1, 2]}": "the axis guidance 2 times",
+    "pose: [{clip: a, pose: b}]": "give a clip or a pose video",
+    "pose: [{clpi: a}]": "Did you mean clip?",
+    "reference: [{files: []}]": "axes.reference",
+    "model: [{transformer: a, vae: b}]": "the key 'text_encoder' is missing",
+    "frames: [16]": "4n + 1",
+    "size: 100x100": "100 x 100",
+    "lora_on: [off, on]": "no LoRA to act on",
+}
+
+
+@pytest.mark.parametrize("axes", BAD_AXES)
+def test_what_is_wrong_with_an_axis_is_said_with_its_place(tmp_path, axes):
+    with pytest.raises(SettingsError) as caught:
+        load_sweep(written(tmp_path, f"subject: x\naxes:\n  {axes}\n"))
+    assert BAD_AXES[axes] in str(caught.value)
+
+
+def test_a_wrong_setting_names_the_nearest_right_one(tmp_path):
+    with pytest.raises(SettingsError, match="Did you mean guidance"):
+        load_sweep(written(tmp_path, "subject: x\naxes: {seed: 1}\nsettings: {gudance: 3}\n"))
+
+
+def test_the_nano_models_lora_has_a_name(tmp_path, monkeypatch):
+    from s2v_core.errors import ModelFileError
+    from s2v_core.wan import embedded
+
+    monkeypatch.setattr(embedded, "WEIGHTS", tmp_path)
+    text = "prompt: a\nsettings: {loras: [{file: nano:article}]}\naxes: {lora: [none, nano:article]}\n"
+    with pytest.raises(ModelFileError, match="no LoRA of the preset 'article'"):
+        load_sweep(written(tmp_path, text))
+    (tmp_path / "loras").mkdir()
+    (tmp_path / "loras" / "aist-like-article.safetensors").write_bytes(b"")
+    sweep = load_sweep(written(tmp_path, text)).sweep()
+    path = str(tmp_path / "loras" / "aist-like-article.safetensors")
+    assert sweep.settings.loras == (LoraUse(path),)
+    assert sweep.axes[0].values == ("none", path)

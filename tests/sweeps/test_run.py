@@ -21,8 +21,9 @@ from s2v_core.prompts.prompt import Prompt
 from s2v_core.sweeps.axes import Cell, Sweep, make_axis
 from s2v_core.sweeps.events import Damaged, Failed, Finished, Planned, Started, Stepped, Waiting
 from s2v_core.sweeps.plan import effective
-from s2v_core.sweeps.run import computation_order, run_sweep, stored_result
+from s2v_core.sweeps.run import run_sweep, stored_result
 from s2v_core.sweeps.store import CellStore
+from s2v_core.sweeps.work import computation_order
 from s2v_core.wan.settings import LoraUse
 
 HERE = Path(__file__).parent

@@ -88,15 +88,32 @@ def test_status_counts(filled):
 
 
 def test_which_cells_of_a_sweep_are_stored(sweep, renderer, store, pictures):
-    assert [ids for _, ids in stored_ids(sweep, store, str)] == [()] * 6
+    assert [one.ids for one in stored_ids(sweep, store, str)] == [()] * 6
     part = replace(sweep, axes=(make_axis("guidance", [1, 2]), sweep.axes[1]))
     run_sweep(part, renderer, store)
     other = pictures.PictureRenderer(fingerprint={"model": "other"})
     run_sweep(replace(sweep, axes=(make_axis("guidance", [1]), sweep.axes[1])), other, store)
     found = stored_ids(sweep, store, str)
-    assert [len(ids) for _, ids in found] == [2, 2, 1, 1, 0, 0]
-    assert [cell.labels for cell, ids in found if not ids] == [("guidance 3", "seed 0"), ("guidance 3", "seed 1")]
-    assert {id for _, ids in found for id in ids} == set(store.ids())
+    assert [len(one.ids) for one in found] == [2, 2, 1, 1, 0, 0]
+    missing = [one.cells[0].labels for one in found if one.missing]
+    assert missing == [("guidance 3", "seed 0"), ("guidance 3", "seed 1")]
+    assert {id for one in found for id in one.ids} == set(store.ids())
+
+
+def test_cells_that_differ_in_pictures_only_are_counted(sweep, store, pictures):
+    axes = (make_axis("reference", ["a.png", "b.png", "c.png"]), make_axis("seed", [0, 1]))
+    wide = replace(sweep, axes=axes)
+    looks = {f"{name}.png": pictures.PictureRenderer(fingerprint={"reference": name}) for name in "abc"}
+
+    def pick(scene, settings):
+        return looks[scene.reference[0]]
+
+    some = replace(wide, axes=(make_axis("reference", ["a.png", "c.png"]), axes[1]))
+    run_sweep(some, pick, store)
+    found = stored_ids(wide, store, str)
+    assert [(len(one.cells), len(one.ids), one.missing) for one in found] == [(3, 2, 1), (3, 2, 1)]
+    run_sweep(wide, pick, store)
+    assert sum(one.missing for one in stored_ids(wide, store, str)) == 0
 
 
 # --- verify -------------------------------------------------------------------------------------------------------
@@ -161,7 +178,7 @@ def test_verify_can_be_stopped(filled):
 def test_prune_removes_what_it_is_told_to_and_nothing_else(sweep, renderer, store):
     run_sweep(sweep, renderer, store)
     keep = replace(sweep, axes=(make_axis("guidance", [1, 9]), sweep.axes[1]))
-    named = {id for _, ids in stored_ids(keep, store, str) for id in ids}
+    named = {id for one in stored_ids(keep, store, str) for id in one.ids}
     (store.folder / "prefixes").mkdir()
     (store.folder / "prefixes" / "x").write_bytes(bytes(10))
     aside = store.set_aside(store.ids()[0], "looked odd")
