@@ -228,7 +228,7 @@ def write_results(result: SweepResult, folder: Path) -> dict[str, Any]:
     return {kind: paths[0] if one else paths for kind, paths in written.items()}
 
 
-_GRID_VERSION = 1
+_GRID_VERSION = 2
 
 
 def folder_name(name: str) -> str:

@@ -45,7 +45,7 @@ def plan(
                 [load_sweep(file) for file in files], out=out, device=device, dtype=dtype, on_pose=show.pose
             )
             # A plan makes no folder: where there is no store yet, nothing is stored.
-            store = CellStore(ready.store) if ready.store.exists() else None
+            store = CellStore(ready.store, look=True) if ready.store.exists() else None
             work = plan_work(
                 ready.sweeps, ready.renderers, store.has if store else lambda id: False, Prefixes(ready.store / FOLDER)
             )

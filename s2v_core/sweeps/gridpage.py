@@ -255,9 +255,11 @@ def _facts(result: SweepResult, cell: Cell) -> _Facts | tuple[str, str]:
 
 def _lines(sweep: Sweep, fps: Fraction, strip: tuple[When, ...] | None) -> tuple[str, ...]:
     """What stands under the title: the fixed settings, the fixed prompt, the frames of a strip."""
-    varied = {axis.name for axis in sweep.axes}
+    varied = {part.name for axis in sweep.axes for part in axis.parts}
     settings = sweep.settings
-    fixed = [f"{settings.width} × {settings.height}", f"{settings.frames} frames at {say_number(float(fps))} a second"]
+    rate = f"at {say_number(float(fps))} a second"
+    fixed = [f"{settings.width} × {settings.height}"] if "size" not in varied else []
+    fixed.append(f"{settings.frames} frames {rate}" if "frames" not in varied else f"frames {rate}")
     for entry in options(SampleSettings):
         if entry.name in (*varied, *_UNSAID, "width", "height", "frames"):
             continue
@@ -265,7 +267,7 @@ def _lines(sweep: Sweep, fps: Fraction, strip: tuple[When, ...] | None) -> tuple
         if entry.name not in ADVANCED or value != entry.default:
             fixed.append(f"{entry.name.replace('_', ' ')} {say_value(value)}")
     fixed += [f"{name} {getattr(settings, name)}" for name in ("fit",) if getattr(settings, name) != "letterbox"]
-    if "lora" not in varied:
+    if not varied & {"lora", "lora_on"}:
         for use in settings.loras:
             fixed.append(f"LoRA {use.say({LORA_AXES[name] for name in varied if name in LORA_AXES})}")
     # Non-breaking spaces keep each setting with its value.

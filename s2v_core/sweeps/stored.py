@@ -28,6 +28,11 @@ class StoredAxis:
     title: str
     labels: tuple[str, ...]
 
+    @property
+    def parts(self) -> tuple[StoredAxis, ...]:
+        """What varies along it: itself."""
+        return (self,)
+
     def __len__(self) -> int:
         return len(self.labels)
 
