@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -96,7 +97,8 @@ class SweepGrid(io.ComfyNode):
         folder = sweep.store.folder.parent
         graph = host.graph(cls)
         progress = host.Progress(1)
-        files, sheets = [], []
+        files: list[Path] = []
+        sheets: list[Path] = []
         with host.interruptible() as should_stop:
             for number in range(count):
                 drawn: dict[str, Any] = {"options": how, "inputs": inputs, "metadata": graph, "page": number}

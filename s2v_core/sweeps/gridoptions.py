@@ -90,7 +90,7 @@ def arrange(sweep: Sweep, layout: str = "auto") -> Arrangement:
     counts = [len(axis) for axis in sweep.axes]
     if len(counts) == 1:
         return Arrangement((), (0,), ())
-    sides = {"columns": (1,), "rows": (0,)}
+    sides: dict[str, tuple[int, ...]] = {"columns": (1,), "rows": (0,)}
     pages: tuple[int, ...] = ()
     for axis, count in enumerate(counts[2:], start=2):
         free = [
