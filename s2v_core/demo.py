@@ -44,7 +44,7 @@ settings:
     - file: lora.safetensors
 axes:
   guidance: [1, 3, 6]
-  lora_strength: [0, 0.5, 1, 1.5]
+  lora_strength: [0, 1, 1.5, 2]
 out: .
 """
 
