@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +39,15 @@ def test_saved_files_carry_the_graph_and_saved_again_too(host: Any) -> None:
                        ("cell_00001_.mp4", "cell")):  # fmt: skip
         found = read_metadata(folder / name)
         assert found[OWN]["kind"] == kind
-        assert found["prompt"] == prompt, f"{name} does not hold the graph"
+        assert asked(found["prompt"]) == prompt, f"{name} does not hold the graph"
     assert read_metadata(folder / "cell_00001_.mp4")[OWN]["settings"]["guidance"] == 3
     assert "guidance: 3" in run.outputs["told"]["text"][0]
     (again,) = (host.base / "output").glob("again*.mp4")
     saved = read_metadata(again)
-    assert json.loads(json.dumps(saved["prompt"])) == prompt
+    assert asked(saved["prompt"]) == prompt
     assert saved[OWN]["kind"] == "grid"
+
+
+def asked(graph: Any) -> Any:
+    """The graph as it was sent: the host notes in its nodes whether they have changed, before it hands it on."""
+    return {id: {key: node[key] for key in node if key != "is_changed"} for id, node in graph.items()}

@@ -32,6 +32,7 @@ NODES = {
     "Skeleton2Video_SweepAxis": "Sweep Axis",
     "Skeleton2Video_RunSweep": "Run Sweep",
     "Skeleton2Video_SweepGrid": "Sweep Grid",
+    "Skeleton2Video_PickCell": "Pick Cell",
 }
 
 

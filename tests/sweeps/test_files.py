@@ -103,7 +103,7 @@ def test_several_files_share_one_store_and_are_lone_runs(folder, s2v, loads):
     assert (said["cells named"], said["computed"], said["reused"], said["failed"]) == (11, 10, 0, {})
     assert loads == ["model"]
     assert {path.name for path in out.iterdir()} == {"cells", "one", "two _ more"}
-    assert (out / "one" / "grid-1.mp4").is_file()
+    assert (out / "one" / "grid.mp4").is_file()
     assert (out / "two _ more" / "sheet.png").is_file()
     store = CellStore(out / "cells")
     assert sum(store.meta(id)["forwards"] for id in store.ids()) == planned["forwards_shared"]

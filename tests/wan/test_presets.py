@@ -6,6 +6,7 @@ import pytest
 from s2v_core.errors import SettingsError
 from s2v_core.prompts.template import WAN_NEGATIVE
 from s2v_core.sweeps.axes import Sweep, apply_axes, make_axis
+from s2v_core.sweeps.kinds import Base
 from s2v_core.sweeps.plan import plan
 from s2v_core.wan.presets import PRESETS, find_preset
 from s2v_core.wan.settings import LoraUse, SampleSettings
@@ -63,7 +64,7 @@ def test_presets_as_an_axis(prompt):
     assert len({cell.id for cell in cells}) == 3
     # A preset is put in before the axes that change its numbers, wherever it stands.
     chosen = {"steps": (4, ""), "preset": ("official", "")}
-    assert apply_axes((prompt, SampleSettings()), chosen)[1].steps == 4
+    assert apply_axes(Base(prompt, SampleSettings()), chosen).settings.steps == 4
 
 
 def test_presets_render(engine, settings, prompt, control, reference):
