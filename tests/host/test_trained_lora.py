@@ -1,4 +1,4 @@
-"""LoRAs that were trained here, on a nano model, in ComfyUI's own loader and net: its forward changes as ours does."""
+"""LoRAs that were trained here, on the nano model, in ComfyUI's own loader and net: they do there what they do here."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from s2v_core.nano.nets import build_nets, save_nets
-from s2v_core.nano.words import training_texts, write_tokenizer
 from s2v_core.nano.write import write_world
 from s2v_core.training.lora import train_lora
 from s2v_core.training.settings import TrainSettings
 from s2v_core.wan.checkpoints import load_transformer
-from s2v_core.wan.engine import ModelFiles
+from s2v_core.wan.embedded import nano_files
 from s2v_core.wan.lora_file import load_lora
 from s2v_core.wan.settings import LoraUse
 from tests.host.conftest import comfy_root, need_requirements
@@ -24,23 +22,11 @@ pytestmark = pytest.mark.host
 PRESETS = {"article": 6 * 6, "self-attention": 6 * 4, "vace": 3 * 10}  # and how many layers that is
 
 
-def nano_model(folder: Path) -> ModelFiles:
-    """The nano nets at their true sizes; what a training sets to zero at its beginning has numbers here."""
-    nets = build_nets(seed=3)
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(4)
-        for layer in (nets.dit.head.head, *(block.after_proj for block in nets.vace.vace_blocks)):
-            layer.weight.normal_(std=0.05)
-    files = save_nets(nets, folder, dtype="float32")
-    write_tokenizer(training_texts(200), files.tokenizer)
-    return files
-
-
 def test_a_trained_lora_does_in_comfyui_what_it_does_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = comfy_root()
     need_requirements(root)
     monkeypatch.setenv("S2V_CACHE", str(tmp_path / "cache"))
-    nano = nano_model(tmp_path / "nano")
+    nano = nano_files()
     dataset = write_world(tmp_path / "set", 1, size=(64, 48), frames=5).parent
     made = {}
     for preset in PRESETS:
