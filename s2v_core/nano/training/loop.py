@@ -207,3 +207,8 @@ def generator(seed: int, *names: object) -> torch.Generator:
 
     text = " ".join(map(str, (seed, *names)))
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big"))
+
+
+def is_block_matrix(name: str, value: torch.Tensor) -> bool:
+    """Whether Muon trains this weight: the linear layers of the blocks."""
+    return value.ndim == 2 and "blocks" in name and "embedding" not in name

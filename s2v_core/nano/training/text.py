@@ -21,7 +21,7 @@ from ..paint import HAIR_STYLES, SLEEVES
 from ..palette import PARTS, names
 from ..world import HELD_OUT, Scene, caption, scene
 from .config import NanoTraining
-from .loop import Figures, Loop
+from .loop import Figures, Loop, is_block_matrix
 
 _VARIANTS = tuple(VARIANTS)
 _CHECKED = 64  # captions
@@ -41,9 +41,10 @@ def train_text(config: NanoTraining, root: Path, nets: Nets, tokenizer: Path, to
     Loop(
         "text",
         root,
-        config.identity("threads", "precision", "sizes", "start", "world", "text"),
+        # Of the transformer's part: which share of the captions is short.
+        config.identity("threads", "precision", "sizes", "start", "world", "text", "transformer"),
         trained,
-        lambda name, value: value.ndim == 2 and "blocks" in name and "embedding" not in name,
+        is_block_matrix,
         config.text.optimizer,
         config.text.steps,
         training.loss,

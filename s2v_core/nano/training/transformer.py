@@ -21,7 +21,7 @@ from ..palette import PARTS
 from ..world import HELD_OUT, Scene, caption, reference, render, scene
 from .config import NanoTraining
 from .latents import Latents
-from .loop import Figures, Loop, generator
+from .loop import Figures, Loop, generator, is_block_matrix
 from .material import edit
 from .text import without_dropout
 from .vae import as_pixels, autocast
@@ -233,8 +233,3 @@ class _Weighted(torch.nn.Module):
         with torch.autocast("cpu", enabled=False):
             mixed = torch.nn.functional.scaled_dot_product_attention(split(q), split(k), split(v), attn_mask=bias)
         return mixed.transpose(1, 2).reshape(batch, length, dim).to(v.dtype)
-
-
-def is_block_matrix(name: str, value: torch.Tensor) -> bool:
-    """Whether Muon trains this weight: the linear layers of the blocks."""
-    return value.ndim == 2 and "blocks" in name and "embedding" not in name
