@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +113,11 @@ def sample(
             check_stop(index)
             # The constants hold for one state of the LoRAs.
             if active.set_step(index, settings.steps) or index == first:
-                constants = _prepare(dit, vace, contexts, vace_context, latents, conditioning.references, windows)
+                whole = transformer.prepare(
+                    *(dit, vace, contexts, vace_context, tuple(latents.shape), conditioning.references),
+                    exact=settings.precision == "diffsynth",
+                )
+                constants = _narrowed(whole, windows)
             if on_note and index == first:
                 for note in active.notes:
                     on_note(note)
@@ -136,17 +140,8 @@ def sample(
     return latents[:, :, conditioning.references :]
 
 
-def _prepare(
-    dit: Any,
-    vace: Any,
-    contexts: Mapping[str, torch.Tensor],
-    vace_context: torch.Tensor | None,
-    latents: torch.Tensor,
-    references: int,
-    windows: tuple[Window, ...],
-) -> list[Constants]:
+def _narrowed(whole: Constants, windows: tuple[Window, ...]) -> list[Constants]:
     """The transformer's constants for each window."""
-    whole = transformer.prepare(dit, vace, contexts, vace_context, tuple(latents.shape), references)
     if len(windows) == 1:
         return [whole]
     return [whole.narrowed(window.start, window.stop) for window in windows]
