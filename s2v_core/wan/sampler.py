@@ -205,7 +205,7 @@ def decode(engine: Engine, latents: torch.Tensor, conditioning: Conditioning, se
 
     (vae,) = engine.use("vae")
     tiles: dict[str, Any] = {"tiled": True, **TILE} if settings.tiling else {"tiled": False}
-    with torch.no_grad(), fast_vae(vae, settings.precision != "diffsynth"):
+    with torch.no_grad(), fast_vae(vae, exact=settings.precision == "diffsynth"):
         video = vae.decode(latents.to(device=engine.device, dtype=engine.dtype), device=engine.device, **tiles)[0]
         if settings.precision == "diffsynth":
             levels = ((video + 1) * (255 / 2)).clip(0, 255)  # cut, not rounded, in the net's own type

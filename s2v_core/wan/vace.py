@@ -200,7 +200,7 @@ def _length_notes(settings: SampleSettings) -> tuple[str, ...]:
 def encode(engine: Engine, vae: Any, video: torch.Tensor, tiling: bool, exact: bool) -> torch.Tensor:
     """Latents [1, 16, T', H/8, W/8] of pixels [1, 3, T, H, W] from -1 to 1. ``exact``: DiffSynth's bits."""
     tiles: dict[str, Any] = {"tiled": True, **TILE} if tiling else {"tiled": False}
-    with fast_vae(vae, not exact):
+    with fast_vae(vae, exact):
         encoded: torch.Tensor = vae.encode(video, device=engine.device, **tiles)
     return encoded.to(dtype=engine.dtype, device=engine.device)
 
