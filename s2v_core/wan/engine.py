@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
+# Counts up when the same settings give other bits, so that cells stored before are not taken for the same.
+_ARITHMETIC = 2
 _LORA_MEMORY = 4 << 30
 _SMALL = 1 << 30  # below this a float32 copy of the weights fits any machine
 
@@ -137,6 +139,7 @@ def engine_identity(
         "device": where,
         "torch": torch.__version__,
         "diffsynth": version("diffsynth"),
+        "arithmetic": str(_ARITHMETIC),
     }
 
 

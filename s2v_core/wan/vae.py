@@ -72,7 +72,8 @@ def _same_bits(module: Any, x: torch.Tensor, cache_x: torch.Tensor | None = None
     x = torch.nn.functional.pad(x, padding)
     given = (module.stride, module.padding, module.dilation)
     kind = torch._C._select_conv_backend(x, module.weight, module.bias, *given, False, (0, 0, 0), module.groups)
-    if kind != getattr(torch._C, "_ConvBackend").Slow3d or x.shape[0] != 1:
+    backends = vars(torch._C)["_ConvBackend"]  # torch's type stubs call it otherwise
+    if kind != backends.Slow3d or x.shape[0] != 1:
         return torch.nn.functional.conv3d(x, module.weight, module.bias, *given, module.groups)
     kernel, steps = module.weight.shape[2:], module.stride
     sizes = [(size - taps) // step + 1 for size, taps, step in zip(x.shape[2:], kernel, steps, strict=True)]
