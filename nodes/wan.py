@@ -185,20 +185,12 @@ class LoadWanVace(io.ComfyNode):
         cls, diffusion_model: str, vae: str, text_encoder: str, dtype: str, device: str, tokenizer: str
     ) -> io.NodeOutput:
         """Load."""
-        from ..s2v_core.wan.engine import ModelFiles, load_engine
+        from ..s2v_core.wan.engine import ModelFiles
 
         transformer, autoencoder, encoder = map(str, _files(diffusion_model, vae, text_encoder))
         folder = "" if tokenizer == BESIDE else str(host.tokenizer_folder(tokenizer))
-        progress = host.Progress(1)
-        with host.interruptible() as should_stop:
-            engine = load_engine(
-                ModelFiles(transformer, autoencoder, encoder, folder),
-                device=host.torch_device() if device == "auto" else device,
-                dtype=dtype,
-                on_progress=lambda done, total, what: progress(done, total),
-                should_stop=should_stop,
-            )
-        return io.NodeOutput(engine)
+        files = ModelFiles(transformer, autoencoder, encoder, folder)
+        return io.NodeOutput(host.load_engine(files, device=device, dtype=dtype))
 
 
 class LoadNanoWanVace(io.ComfyNode):
@@ -230,10 +222,8 @@ class LoadNanoWanVace(io.ComfyNode):
     def execute(cls) -> io.NodeOutput:
         """Load."""
         from ..s2v_core.wan.embedded import nano_files, nano_lora
-        from ..s2v_core.wan.engine import load_engine
 
-        engine = load_engine(nano_files(), device=host.torch_device())
-        return io.NodeOutput(engine, (LoraUse(str(nano_lora("article"))),))
+        return io.NodeOutput(host.load_engine(nano_files()), (LoraUse(str(nano_lora("article"))),))
 
 
 class WanVaceLora(io.ComfyNode):
@@ -311,6 +301,7 @@ class ExportLora(io.ComfyNode):
         path = host.free_path(host.output_folder("loras"), host.file_stem(name), ".safetensors")
         progress = host.Progress(1)
         with host.interruptible() as should_stop:
+            model.read_again("dit", "vace", should_stop=should_stop)
             made = export_lora(
                 [(model.lora(use.file), use) for use in loras],
                 (model.parts["dit"], model.parts["vace"]),

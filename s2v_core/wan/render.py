@@ -68,6 +68,7 @@ class Renderer:
         shared: Shared | None = None,
     ) -> Clip:
         """One clip, the same whatever is ``shared``. Raises what ``condition``, ``sample`` and ``decode`` raise."""
+        self.engine.expected = settings
         pictures = self._encode(settings)
         positive = self.engine.text_states(prompt.text)
         # Without guidance the negative prompt plays no part: the positive one stands in, unused.
