@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -122,9 +123,14 @@ def one_picture(image: Any, what: str) -> np.ndarray[Any, Any]:
     return frames
 
 
-def to_video(image: Any, fps: Fraction) -> Any:
-    """An IMAGE as the host's VIDEO, without sound."""
-    return InputImpl.VideoFromComponents(Types.VideoComponents(images=image, frame_rate=fps))
+def at_rate(clip: Clip, fps: float | Fraction) -> Clip:
+    """The same frames at another rate."""
+    return dataclasses.replace(clip, fps=Fraction(fps).limit_denominator(1001))
+
+
+def to_video(image: Any, fps: Fraction, audio: Any = None) -> Any:
+    """An IMAGE as the host's VIDEO, with an AUDIO or without sound."""
+    return InputImpl.VideoFromComponents(Types.VideoComponents(images=image, frame_rate=fps, audio=audio))
 
 
 # Files

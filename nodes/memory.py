@@ -10,82 +10,18 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import comfy.model_management as management
 import torch
-from comfy.model_patcher import ModelPatcher
 
 from ..s2v_core.wan import engine as engine_module
 from ..s2v_core.wan.engine import NETS, Engine, ModelFiles
-from ..s2v_core.wan.placement import Placement
 from ..s2v_core.wan.room import working_memory
 from .work import Progress, interruptible
 
-_CPU = torch.device("cpu")
-# What the host's log calls them.
-_NAMES = {"transformer": "WanVaceTransformer", "vae": "WanVaceVAE", "text_encoder": "WanVaceTextEncoder"}
-
-
-class EngineNet(ModelPatcher):  # type: ignore[misc, unused-ignore]
-    """One weight file's parts of an engine, as the host knows models.
-
-    On a device of its own they are copies of what stays in main memory (``Placement``), all of them or as many as the
-    host allows. On the CPU they have no other place: the host then lets go of them, and the next use reads the file.
-    """
-
-    def __init__(self, engine: Engine, net: str, placement: Placement | None = None) -> None:
-        # A module of our own around them, for the host writes attributes of its own into it.
-        own = type(_NAMES[net], (torch.nn.ModuleDict,), {})
-        holder = own({name: engine.parts[name] for name in NETS[net]})
-        device = device_of(engine)
-        self.placement = placement or (None if device == _CPU else Placement(holder, device))
-        size = self.placement.size if self.placement else management.module_size(holder)
-        super().__init__(holder, load_device=device, offload_device=_CPU, size=size)
-        self._engine = weakref.ref(engine)
-        self._net = net
-        self._here = False
-
-    def holds(self, engine: Engine) -> bool:
-        """Whether these are still the engine's parts."""
-        return all(engine.parts.get(name) is part for name, part in self.model.items())
-
-    def loaded_size(self) -> int:
-        """Bytes on the device."""
-        if self.placement:
-            return self.placement.loaded
-        return int(self.size) if self._here else 0
-
-    def current_loaded_device(self) -> torch.device:
-        """Where the parts compute now."""
-        found: torch.device = self.load_device if self.loaded_size() else self.offload_device
-        return found
-
-    def partially_load(
-        self, device_to: torch.device, extra_memory: float = 0, force_patch_weights: bool = False
-    ) -> int:
-        """Bring what fits into so many more bytes; gives how many it took."""
-        if self.placement:
-            return self.placement.bring(extra_memory)
-        before, self._here = self.loaded_size(), True
-        return self.loaded_size() - before
-
-    def partially_unload(
-        self, device_to: torch.device, memory_to_free: float = 0, force_patch_weights: bool = False
-    ) -> int:
-        """Free so many bytes, if that can be done in part; gives how many are free."""
-        return self.placement.send_home(memory_to_free) if self.placement else 0
-
-    def detach(self, unpatch_all: bool = True) -> torch.nn.Module:
-        """Leave the device. The host calls it with False to mean only its own patches, of which there are none."""
-        if unpatch_all:
-            engine = self._engine()
-            if self.placement:
-                self.placement.send_home()
-            elif engine is not None and self.holds(engine):
-                engine.release(*NETS[self._net])
-            self._here = False
-        found: torch.nn.Module = self.model
-        return found
+if TYPE_CHECKING:
+    from .patcher import EngineNet
 
 
 # The nets of each engine that is known to the host. Nothing in a net refers to its engine, so both end together.
@@ -102,7 +38,7 @@ def device_of(engine: Engine) -> torch.device:
 def adopt(engine: Engine) -> Engine:
     """Let the host decide where the engine's nets are, from now on. The engine itself is given back."""
     engine.mover = move
-    if device_of(engine) == _CPU:
+    if device_of(engine).type == "cpu":
         # They are where they compute, so they count from now on.
         move(engine, tuple(engine.parts))
     return engine
@@ -120,15 +56,17 @@ def move(engine: Engine, names: tuple[str, ...]) -> None:
 
 def known_net(engine: Engine, net: str) -> EngineNet:
     """What the host knows of a net of this engine."""
+    from .patcher import EngineNet
+
     known = _KNOWN.setdefault(engine, {})
     if net not in known or not known[net].holds(engine):
-        known[net] = EngineNet(engine, net)
+        known[net] = EngineNet(engine, net, device_of(engine))
     return known[net]
 
 
 def leave(engine: Engine) -> None:
     """Take the engine off its device; from the CPU, where nothing would be gained, it does not go."""
-    if device_of(engine) == _CPU:
+    if device_of(engine).type == "cpu":
         return
     ours = set(_KNOWN.get(engine, {}).values())
     loaded_models = management.current_loaded_models
@@ -152,15 +90,16 @@ def make_room(size: float, device: str) -> None:
 
 
 @contextmanager
-def guest(size: int, device: str) -> Iterator[None]:
-    """Around a model that is not the host's to keep: it makes room for ``size`` bytes, and gets them back at the end.
+def guest(size: int) -> Iterator[str]:
+    """Around a model that the host does not keep: gives the device that it should use, with ``size`` bytes free on it.
 
-    The model must be gone when the block ends.
+    That is the host's CUDA device, or else the CPU. The model must be gone when the block ends.
     """
-    if torch.device(device).type != "cpu":
-        make_room(size + management.minimum_inference_memory(), device)
+    device = management.get_torch_device()
+    if device.type == "cuda":
+        make_room(size + management.minimum_inference_memory(), str(device))
     try:
-        yield
+        yield str(device) if device.type == "cuda" else "cpu"
     finally:
         management.soft_empty_cache()
 
