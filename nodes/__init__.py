@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import aist, grids, host, nano, pose, pose_files, prompts, sweeps, wan
+from . import aist, grids, host, loras, masks, nano, pose, pose_files, prompts, sweeps, videos, wan
 
 
 class Skeleton2VideoExtension(ComfyExtension):
@@ -16,6 +16,7 @@ class Skeleton2VideoExtension(ComfyExtension):
         host.answer_posts("/skeleton2video/axis", lambda asked: sweeps.read_axis(**asked))
         return [
             aist.LoadAistClip,
+            videos.VideoToClip,
             aist.AistDataset,
             pose.ExtractPose,
             pose.EditPose,
@@ -28,12 +29,14 @@ class Skeleton2VideoExtension(ComfyExtension):
             prompts.SubjectCardNode,
             prompts.CaptionFrame,
             prompts.BuildDancePrompt,
+            prompts.TextToPrompt,
             prompts.PromptVariants,
             wan.LoadWanVace,
             wan.LoadNanoWanVace,
             nano.DrawnDancer,
-            wan.WanVaceLora,
-            wan.ExportLora,
+            loras.WanVaceLora,
+            loras.ExportLora,
+            masks.KeepFrames,
             wan.WanVaceSampler,
             sweeps.SweepAxis,
             sweeps.RunSweep,

@@ -83,6 +83,7 @@ class Studio:
                 if own:
                     own.use()  # leaves its device to the other
                 self._engine = load_engine(files, device=self.device, dtype=self.dtype)
+                self._engine.mover = own.mover if own else None
         return self._engine
 
     def close(self) -> None:

@@ -157,7 +157,8 @@ def _prepared(
         if old_values == values and all(one is other for one, other in zip(things, old_things, strict=True)):
             return cast(Constants, known)
     made = transformer.prepare(*nets, contexts, vace_context, shape, references, exact)
-    engine.constants = None if engine.offload else ((things, values), made)
+    stays = engine.device == "cpu" or not (engine.offload or engine.mover)
+    engine.constants = ((things, values), made) if stays else None
     return made
 
 
@@ -189,10 +190,20 @@ def noise(conditioning: Conditioning, seed: int) -> torch.Tensor:
     """Starting noise, float32, drawn on the CPU so that a seed means the same on every device.
 
     The reference's frames take the noise that was drawn last: the video's own noise is then the same with and
-    without a reference (as in DiffSynth).
+    without a reference (as in DiffSynth). Noise that the conditioning brings along is taken as it is. Raises
+    ``SettingsError`` when that has another shape.
     """
     import torch
 
+    if (given := conditioning.noise) is not None:
+        if tuple(given.shape) != conditioning.latent_shape:
+            raise SettingsError(
+                "The starting noise has another shape than the latents.",
+                expected=f"{list(conditioning.latent_shape)}",
+                got=f"{list(given.shape)}",
+                remedy="Make it for this size and length, with one latent frame more for each reference.",
+            )
+        return given.float()
     drawn = torch.randn(conditioning.latent_shape, generator=torch.Generator("cpu").manual_seed(seed))
     if not conditioning.references:
         return drawn

@@ -37,6 +37,7 @@ class Conditioning:
     None without control and reference. ``references``: latent frames in front that belong to the reference images, one
     each. ``size``: (width, height) and ``frames`` of the video. ``notes``: what was fitted or cut, in sentences.
     ``start``: latents of the references and the start clip, of ``latent_shape``, or None to begin from pure noise.
+    ``noise``: starting noise of ``latent_shape`` in place of what the seed draws, or None.
     """
 
     positive: torch.Tensor
@@ -48,6 +49,7 @@ class Conditioning:
     fps: Fraction
     notes: tuple[str, ...] = ()
     start: torch.Tensor | None = None
+    noise: torch.Tensor | None = None
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int, int]:

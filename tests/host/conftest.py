@@ -31,8 +31,9 @@ from s2v_core.video.write import write_clip
 ROOT = Path(__file__).resolve().parents[2]
 PACK = "skeleton2video-under-test"
 CLIP_NAME = "gBR_sBM_c01_d04_mBR0_ch01.mp4"
-START_SECONDS = 90
-RUN_SECONDS = 120
+# Long enough for a machine with other work.
+START_SECONDS = 300
+RUN_SECONDS = 300
 # A node of another pack, in the old form of comfyui_controlnet_aux's: keypoints in, the same through JSON out.
 ECHO = """
 import json
@@ -188,6 +189,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         (base / folder).mkdir()
     (base / "custom_nodes" / PACK).symlink_to(ROOT, target_is_directory=True)
     (base / "custom_nodes" / "echo_keypoints.py").write_text(ECHO)
+    (base / "custom_nodes" / "tiny_nodes.py").symlink_to(Path(__file__).with_name("tiny_nodes.py"))
     if aux := os.environ.get("COMFY_AUX_ROOT"):
         (base / "custom_nodes" / "comfyui_controlnet_aux").symlink_to(aux, target_is_directory=True)
 
