@@ -45,7 +45,8 @@ class Factor:
 class Row:
     """One cell. ``at``: its value on every axis, and every setting that decides it. ``seed``: of its noise.
 
-    ``scores``: metric -> value, None where there is none; ``reasons``: metric -> why there is none. ``against``:
+    ``scores``: metric -> value, None where there is none; ``reasons``: metric -> why there is none, "" for
+    all of them. ``against``:
     metric -> the value of another axis' place (a key of ``at["pose"]`` or ``at["reference"]``) -> what the cell scores
     when it is held against that one's pose video or reference. ``seconds``: that the rendering took alone, if known.
     """
@@ -64,7 +65,7 @@ class Row:
 
     def reason(self, metric: str) -> str:
         """Why the value is missing."""
-        return self.reasons.get(metric) or NOT_SCORED
+        return self.reasons.get(metric) or self.reasons.get("") or NOT_SCORED
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,11 @@ def seed_means(rows: Iterable[Row], metric: str) -> tuple[dict[int, float], str]
     whole = {seed: known for seed, values in seeds.items() if len(known := _known(values)) == len(values)}
     means = {seed: sum(values) / len(values) for seed, values in sorted(whole.items())}
     return means, "" if means else reason or "no cell"
+
+
+def say_place(place: Value) -> str:
+    """A place of an axis as text: 1.5, detailed."""
+    return f"{place:g}" if isinstance(place, (int, float)) and not isinstance(place, bool) else str(place)
 
 
 def _known(values: Iterable[float | None]) -> list[float]:

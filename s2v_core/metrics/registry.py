@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import SettingsError
 from .scorecard import Metric, Scorecard
+from .toy import TOY_METRICS
 
 _ALL = (
     Metric(
@@ -152,7 +153,7 @@ _ALL = (
         "How much memory the rendering needed at most.",
     ),
 )
-METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL} | dict(TOY_METRICS))
 
 
 def default_metrics() -> tuple[str, ...]:
