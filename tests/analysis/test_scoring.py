@@ -100,7 +100,7 @@ def test_what_cannot_be_measured_is_missing_with_its_reason(strengths):
     result, _ = strengths
     metrics = (*TOY, "motion", "identity_clothes", "leakage")
     found = score(result, store_sources(result.store), metrics=metrics)
-    reasons = {metric: reason for metric, reason in found.missing}
+    reasons = dict(list(found.missing))
     assert set(reasons) == set(metrics)
     assert "toy world's truth" in reasons["toy_pose"] and "score the sweep file" in reasons["identity_clothes"]
     assert set(found.missing.values()) == {9}
