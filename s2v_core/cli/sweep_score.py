@@ -13,6 +13,7 @@ from .sweep_store import _open, _place, _place_of
 
 if TYPE_CHECKING:
     from ..analysis.table import Row
+    from ..analysis.verdict import Verdict
     from ..studio import Studio
     from ..sweeps.run import SweepResult
 
@@ -100,7 +101,6 @@ def claims(
     with command(as_json) as done:
         from ..analysis.claimsfile import load_claims
         from ..analysis.judge import judge
-        from ..analysis.verdict import say_effect
 
         rows: list[Row] = [row for target in targets for row in _rows(target, cells)]
         verdicts = judge(load_claims(file), rows)
@@ -109,14 +109,10 @@ def claims(
         if as_json:
             result["claims"] = [verdict.to_json() for verdict in verdicts]
         else:
-            for verdict in verdicts:
-                lines = [f"{verdict.word}: {verdict.claim.says}"]
-                lines += [f"  {part.says}: {say_effect(part)}, {part.verdict}" for part in verdict.parts]
-                if verdict.parts:
-                    lines.append(f"  {verdict.seeds} seeds, {verdict.series} series each, {verdict.cells} cells")
-                if verdict.reason:
-                    lines.append(f"  {verdict.reason}")
-                result[verdict.claim.name] = lines
+            result |= {verdict.claim.name: _words(verdict) for verdict in verdicts if verdict.parts}
+            result["not tested"] = [
+                f"{verdict.claim.name}: {verdict.reason}" for verdict in verdicts if not verdict.parts
+            ]
         notes = []
         if any(verdict.toy for verdict in verdicts):
             notes.append("What is called toy truth was measured against the toy world's own clips.")
@@ -140,6 +136,16 @@ def experiments(
         with progress() as show:
             found = run_experiments(out, on_event=show.event, on_scored=show.scores, say=show.say)
         done({**found, "seconds": round(time.monotonic() - start, 1)})
+
+
+def _words(verdict: Verdict) -> list[str]:
+    from ..analysis.verdict import say_effect
+
+    lines = [f"{verdict.word}: {verdict.claim.says}"]
+    lines += [f"  {part.says}: {say_effect(part)}, {part.verdict}" for part in verdict.parts]
+    series = f"{verdict.series} comparison{'' if verdict.series == 1 else 's'} in each"
+    lines.append(f"  {verdict.seeds} seeds, {series}, {verdict.cells} cells")
+    return [*lines, f"  {verdict.reason}"] if verdict.reason else lines
 
 
 def _rows(target: Path, cells: Path | None) -> tuple[Row, ...]:
