@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from importlib import import_module
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
-from .scorecard import Metric, Scorecard
+from .scorecard import NEEDS, Metric, Score, Scorecard, empty
+from .toy import TOY_METRICS
+
+if TYPE_CHECKING:
+    from .subject import Subject
 
 _ALL = (
     Metric(
@@ -152,7 +158,17 @@ _ALL = (
         "How much memory the rendering needed at most.",
     ),
 )
-METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
+# Where a metric is measured, when that is not the function ``measure`` of the file of its name.
+_MEASURES: Mapping[str, str] = MappingProxyType(
+    {
+        "pose_pck": "pose:measure_pck",
+        "pose_oks": "pose:measure_oks",
+        "pose_mpjpe": "pose:measure_mpjpe",
+        "seconds": "cost:measure_seconds",
+        "peak_memory": "cost:measure_peak_memory",
+    }
+)
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL} | dict(TOY_METRICS))
 
 
 def default_metrics() -> tuple[str, ...]:
@@ -191,6 +207,32 @@ def score_clip(
     ``metrics``: names, None for ``default_metrics()``. ``detector``: a function Clip -> PoseTrack, None for the
     project's own pose backend. Raises SettingsError for unknown names and for inputs of another kind.
     """
-    from .scorecard import empty
+    from .inputs import as_clip, gather
+    from .subject import Subject
 
-    return Scorecard({metric.name: empty("this metric is not written yet") for metric in chosen_metrics(metrics)})
+    inputs = gather(
+        control=control,
+        reference=reference,
+        training=training,
+        driving=driving,
+        provenance=provenance,
+        detector=detector,
+    )
+    subject = Subject(as_clip(frames), inputs)
+    return Scorecard({metric.name: _measure(metric, subject) for metric in chosen_metrics(metrics)})
+
+
+def _measure(metric: Metric, subject: Subject) -> Score:
+    from .missing import Missing
+
+    if metric.name in TOY_METRICS:
+        return replace(empty(f"{NEEDS['truth']} is not given"), version=metric.version)
+    if metric.name in TOY_METRICS:
+        return replace(empty(f"{NEEDS['truth']} is not given"), version=metric.version)
+    module, _, function = _MEASURES.get(metric.name, metric.name).partition(":")
+    measure = getattr(import_module(f"{__package__}.{module}"), function or "measure")
+    try:
+        score: Score = measure(subject)
+    except Missing as missing:
+        score = empty(str(missing))
+    return replace(score, version=metric.version)

@@ -25,6 +25,7 @@ NEEDS: Mapping[str, str] = MappingProxyType(
         "text": "the prompt",
         "clip weights": "a CLIP model",
         "dino weights": "a DINOv2 model",
+        "truth": "the toy world's truth",
     }
 )
 _DIRECTIONS = ("higher", "lower", "neutral")
