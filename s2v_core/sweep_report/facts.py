@@ -141,8 +141,8 @@ def _metric(name: str, scores: Scores, cells: Sequence[Cell]) -> dict[str, Any]:
     said: dict[str, Any] = {
         "name": name,
         "title": known.title if known else name.replace("_", " "),
-        # What is not known is read as the grids read it: more is better.
-        "direction": known.direction if known else "higher",
+        # Of somebody's own metric nothing is known but its name.
+        "direction": known.direction if known else "neutral",
         "unit": known.unit if known else "",
         "range": list(known.range) if known else [None, None],
         "ideal": known.ideal if known else None,

@@ -12,18 +12,14 @@ from typing import Any, Literal
 
 from ..errors import SettingsError
 
-Verdict = Literal["holds", "fails", "unclear", "untested"]
-VERDICTS: Mapping[str, str] = {
-    "holds": "holds",
-    "fails": "does not hold",
-    "unclear": "cannot be told",
-    "untested": "not tested",
-}
+Verdict = Literal["supported", "not supported", "undecided", "not tested"]
+VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "undecided", "not tested")
 
 
 @dataclass(frozen=True)
 class Number:
-    """One number of a verdict. ``low``, ``high``: its interval where there is one. ``against``: the value that decides.
+    """One number of a verdict. ``low``, ``high``: its interval where there is one. ``against``: where no effect is;
+    ``matters``: the smallest effect that matters. ``more``: what else is known of it, in words.
 
     Raises ``SettingsError`` for a number that is not finite.
     """
@@ -34,22 +30,30 @@ class Number:
     high: float | None = None
     unit: str = ""
     against: float | None = None
+    matters: float | None = None
+    more: str = ""
 
     def __post_init__(self) -> None:
-        numbers = (self.value, self.low, self.high, self.against)
+        numbers = (self.value, self.low, self.high, self.against, self.matters)
         if any(number is not None and not math.isfinite(number) for number in numbers):
             raise SettingsError(f"The number {self.label!r} of a claim is not finite.", got=str(numbers))
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement about the sweep and what became of it. ``reason``: why it is unclear or was not tested."""
+    """A statement about the sweep and what became of it.
+
+    ``reason``: why it is undecided or was not tested. ``basis``: what the verdict rests on, such as how many seeds.
+    ``method``: how it was reached.
+    """
 
     title: str
     verdict: Verdict
     says: str = ""
     numbers: tuple[Number, ...] = ()
     reason: str = ""
+    basis: str = ""
+    method: str = ""
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -97,12 +101,13 @@ class Curve:
 class Findings:
     """What an analysis found. Cells are named by id.
 
-    ``recommended``: the cell to take, with ``why`` in one or two sentences. ``front``: the cells that no other one
-    beats in all of ``front_metrics``. ``notes``: what the reader must know, such as metrics that were left out.
+    ``recommended``: the cells to take, which differ in their seed alone; the page shows the first. ``why``: in one or
+    two sentences. ``front``: the cells whose settings no others beat in all of ``front_metrics``. ``notes``: what the
+    reader must know, such as metrics that were left out.
     """
 
     claims: tuple[Claim, ...] = ()
-    recommended: str | None = None
+    recommended: tuple[str, ...] = ()
     why: str = ""
     front: tuple[str, ...] = ()
     front_metrics: tuple[str, ...] = ()
@@ -119,6 +124,7 @@ class Whisker:
     low: float | None
     high: float | None
     against: float | None
+    matters: float | None
 
 
 def whiskers(numbers: Sequence[Number]) -> tuple[Whisker, ...]:
@@ -126,9 +132,7 @@ def whiskers(numbers: Sequence[Number]) -> tuple[Whisker, ...]:
     found = []
     for number in numbers:
         alike = [other for other in numbers if other.unit == number.unit]
-        known = [
-            value for one in alike for value in (one.value, one.low, one.high, one.against) if value is not None
-        ] or [0.0]
+        known = [value for one in alike for value in _values(one) if value is not None] or [0.0]
         least, most = min(known), max(known)
         room = (most - least) * 0.08 or abs(most) or 1.0
         found.append(Whisker(number, *(_place(value, least - room, most + room) for value in _values(number))))
@@ -136,7 +140,7 @@ def whiskers(numbers: Sequence[Number]) -> tuple[Whisker, ...]:
 
 
 def _values(number: Number) -> tuple[float | None, ...]:
-    return number.value, number.low, number.high, number.against
+    return number.value, number.low, number.high, number.against, number.matters
 
 
 def _place(value: float | None, least: float, most: float) -> float | None:
@@ -149,7 +153,7 @@ def findings_json(findings: Findings, numbers: Mapping[str, int]) -> dict[str, A
     Cells that the page does not show are left out.
     """
     return {
-        "recommended": numbers.get(findings.recommended or ""),
+        "recommended": [numbers[id] for id in findings.recommended if id in numbers],
         "front": sorted(numbers[id] for id in findings.front if id in numbers),
         "frontMetrics": list(findings.front_metrics),
         "curves": [

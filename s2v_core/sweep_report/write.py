@@ -22,7 +22,7 @@ from ..files import atomic_path
 from ..sweeps.run import SweepResult
 from ..sweeps.scores import Scores, say_score
 from . import clips, facts
-from .findings import VERDICTS, Findings, Number, findings_json, whiskers
+from .findings import Findings, Number, findings_json, whiskers
 from .options import ReportOptions
 
 Frames = np.ndarray[Any, np.dtype[np.uint8]]
@@ -217,7 +217,6 @@ def _render(
         size=_one_size(known),
         distinct=len({one.cell.id for one in known}),
         found=found,
-        verdicts=VERDICTS,
         whiskers=whiskers,
         say=_say,
         policy=_policy(style, script),

@@ -6,7 +6,7 @@ const metricOf = (name) => metrics.find((metric) => metric.name === name);
 
 const state = {
   frame: 0,
-  metric: (metrics.find((metric) => metric.count) ?? metrics[0])?.name ?? "",
+  metric: (metrics.find((metric) => metric.name === facts.frontMetrics[0]) ?? metrics.find((metric) => metric.count) ?? metrics[0])?.name ?? "",
   order: "axes", // or "score", "worst", or the number of an axis
   rows: facts.rows,
   columns: facts.columns,

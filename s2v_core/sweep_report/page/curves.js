@@ -180,7 +180,7 @@ function drawTrade() {
   root.append(svg("polyline", { class: "front", points: front.map((cell) => `${x(scoreOf(cell, second.name))},${y(scoreOf(cell, first.name))}`).join(" ") }));
   for (const cell of list) {
     const text = `${nameOf(cell)}: ${first.title} ${sayScore(scoreOf(cell, first.name), first.name)}, ${second.title} ${sayScore(scoreOf(cell, second.name), second.name)}`;
-    const marks = [front.includes(cell) ? "on-front" : "", facts.recommended === cell.number ? "recommended" : ""].join(" ");
+    const marks = [front.includes(cell) ? "on-front" : "", facts.recommended.includes(cell.number) ? "recommended" : ""].join(" ");
     root.append(spot(x(scoreOf(cell, second.name)), y(scoreOf(cell, first.name)), text, [cell], readout, marks));
   }
   return [...head, root, el("div", { class: "chart-fields" }, field),

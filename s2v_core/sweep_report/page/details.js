@@ -12,7 +12,7 @@ function openDetails(cell) {
   const shot = cell.clip ? el("div", { class: "large" }, canvas) : emptyTile(cell);
   place.replaceChildren(
     el("header", {},
-      el("div", {}, el("p", { class: "eyebrow" }, `Cell ${cell.number + 1}${facts.recommended === cell.number ? " · recommended" : ""}${facts.front.includes(cell.number) ? " · not beaten by any other" : ""}`),
+      el("div", {}, el("p", { class: "eyebrow" }, `Cell ${cell.number + 1}${facts.recommended.includes(cell.number) ? " · recommended" : ""}${facts.front.includes(cell.number) ? " · not beaten by any other" : ""}`),
         el("h2", { id: "details-title", tabindex: -1 }, axes.map((axis, number) => el("span", {}, el("span", { class: "dim" }, `${axis.title} `), axis.labels[cell.at[number]])))),
       el("button", { type: "button", class: "quiet", "aria-label": "Close", title: "Close (Esc)", onclick: () => closeDetails() }, icon(ICONS.close))),
     el("div", { class: "drawer-body" }, shot, cell.clip ? el("p", { class: "dim small" }, clipWords(cell)) : null,

@@ -101,7 +101,7 @@ function dress(view) {
   const { cell } = view;
   const value = scoreOf(cell);
   const reason = cell.scores[state.metric]?.reason ?? "";
-  const recommended = facts.recommended === cell.number;
+  const recommended = facts.recommended.includes(cell.number);
   const front = facts.front.includes(cell.number);
   const best = isBest(cell);
   view.score.textContent = metrics.length ? sayScore(value) : "";

@@ -91,7 +91,7 @@ function nextTheme() {
 function makeAdvice() {
   const canvas = byId("advice");
   if (!canvas) return;
-  const cell = cells[facts.recommended];
+  const cell = cells[facts.recommended[0]];
   byId("advice-open").addEventListener("click", () => {
     openDetails(cell);
     drawer.back = byId("advice-open");
