@@ -125,6 +125,14 @@ function ticks(low, high, count = 4) {
   return found;
 }
 
+// The same with texts, all with as many digits as one of them needs.
+function sayTicks(values) {
+  const largest = Math.max(...values.map(Math.abs));
+  if (largest < 1e-3) return values.map((value) => [value, value.toPrecision(2)]);
+  const digits = Math.max(0, ...values.map((value) => (Number(value.toFixed(4)).toString().split(".")[1] ?? "").length));
+  return values.map((value) => [value, value.toFixed(digits)]);
+}
+
 // The frame of a chart: a scale for each side, lines and labels. `places`: [[x, text], ...] below.
 const CHART = { width: 372, height: 250, left: 46, right: 14, top: 12, bottom: 38 };
 function frameOfChart({ xs, ys, places, title, xTitle, tail = 0 }) {
@@ -134,14 +142,11 @@ function frameOfChart({ xs, ys, places, title, xTitle, tail = 0 }) {
   const [y0, y1] = ys;
   const x = (value) => left + ((value - x0) / (x1 - x0 || 1)) * (width - left - right);
   const y = (value) => height - bottom - ((value - y0) / (y1 - y0 || 1)) * (height - top - bottom);
-  const levels = ticks(y0, y1);
-  const largest = Math.max(...levels.map(Math.abs));
-  const digits = Math.max(0, ...levels.map((level) => (Number(level.toFixed(4)).toString().split(".")[1] ?? "").length));
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "chart", role: "img", "aria-label": title });
-  for (const level of levels) {
+  for (const [level, text] of sayTicks(ticks(y0, y1))) {
     root.append(
       svg("line", { class: "rule", x1: left, x2: width - right, y1: y(level), y2: y(level) }),
-      svg("text", { x: left - 8, y: y(level) + 4, "text-anchor": "end" }, largest < 1e-3 ? level.toPrecision(2) : level.toFixed(digits)),
+      svg("text", { x: left - 8, y: y(level) + 4, "text-anchor": "end" }, text),
     );
   }
   for (const [at, text] of places) root.append(svg("text", { x: x(at), y: height - bottom + 17, "text-anchor": "middle" }, text));

@@ -118,8 +118,8 @@ function drawCompare() {
 // What the two do not have in common, and their scores.
 function differences(pair) {
   const [one, other] = pair.map((cell) => ({
-    ...cell.settings,
-    loras: cell.settings.loras.map((use) => `${use.file.split(/[\\/]/).pop()} at ${use.strength}${use.scope ? ` (${use.scope})` : ""}`).join(", ") || "none",
+    ...Object.fromEntries(Object.entries(cell.settings).filter(([name]) => name !== "loras")),
+    LoRAs: cell.settings.loras.map((use) => `${use.file.split(/[\\/]/).pop()} at ${use.strength}${use.scope ? ` (${use.scope})` : ""}`).join(", ") || "none",
     prompt: cell.prompt,
     "negative prompt": cell.negative,
   }));

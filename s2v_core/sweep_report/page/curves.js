@@ -8,14 +8,14 @@ function startCurves() {
   const order = [...many].sort((one, other) => rank(other) - rank(one));
   chosen.axis = order[0] ?? 0;
   chosen.by = order.slice(1).find((number) => axes[number].name !== "seed") ?? -1;
-  const given = facts.curves[0];
-  if (given) Object.assign(chosen, { axis: given.axis, by: given.by ?? -1 });
 }
+
+const seedAxis = () => axes.findIndex((axis) => axis.name === "seed");
 
 // The lines of the chosen score: those of an analysis where there are any, or plain means with their extremes.
 function linesOf() {
   const given = facts.curves.find((curve) => curve.metric === state.metric && curve.axis === chosen.axis && (curve.by ?? -1) === chosen.by);
-  if (given) return { lines: given.lines, band: given.band };
+  if (given) return { lines: given.lines, band: given.band, given: true };
   const groups = new Map();
   for (const cell of cells) {
     if (scoreOf(cell) === null) continue;
@@ -41,7 +41,7 @@ function linesOf() {
 function drawCurves() {
   const metric = metricOf(state.metric);
   if (!metric.count) return [chartHead(metric), el("p", { class: "banner" }, "No cell has a value.")];
-  const { lines, band } = linesOf();
+  const { lines, band, given } = linesOf();
   const axis = axes[chosen.axis];
   const at = (value) => axis.values?.[value] ?? value;
   const points = lines.flatMap((line) => line.points);
@@ -91,7 +91,7 @@ function drawCurves() {
       chosen.by = value;
       if (chosen.axis === value) chosen.axis = axes.findIndex((_, number) => number !== value);
     })),
-    el("p", { class: "readout dim" }, [band && `Band: ${band}.`, averaged(chosen.axis, chosen.by)].filter(Boolean).join(" ")), readout, tableOfLines(lines, axis, by),
+    el("p", { class: "readout dim" }, [band && `Band: ${band}.`, averaged(chosen.axis, chosen.by, ...(given ? [seedAxis()] : []))].filter(Boolean).join(" ")), readout, tableOfLines(lines, axis, by),
   ];
 }
 
@@ -172,7 +172,7 @@ function drawTrade() {
   const xs = padded(across);
   const { root, x, y } = frameOfChart({
     xs, ys: padded(list.map((cell) => scoreOf(cell, first.name))),
-    places: ticks(...xs, 5).map((value) => [value, sayNumber(value, Math.max(...xs.map(Math.abs)))]),
+    places: sayTicks(ticks(...xs, 5)),
     title: `${first.title} against ${second.title}`, xTitle: `${second.title}${second.unit ? `, ${second.unit}` : ""}`,
   });
   const readout = el("p", { class: "readout dim" }, "\u00a0");

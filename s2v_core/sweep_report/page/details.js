@@ -47,7 +47,7 @@ function closeDetails(giveBack = true) {
 function clipWords(cell) {
   const { clip } = cell;
   const left = clip.every > 1 ? ` The grid shows every ${clip.every === 2 ? "second" : `${clip.every}th`} frame.` : "";
-  return `${clip.size.join(" × ")} pixels, ${clip.frames} frames at ${sayNumber(clip.fps)} a second.${left}`;
+  return `${clip.size.join(" × ")} pixels, ${clip.frames} frames at ${Number(clip.fps.toFixed(3))} a second.${left}`;
 }
 
 function section(title, ...children) {
@@ -56,18 +56,23 @@ function section(title, ...children) {
 
 function scoreTable(cell) {
   if (!metrics.length) return null;
-  const rows = metrics.map((metric) => {
+  const rows = metrics.filter((metric) => scoreOf(cell, metric.name) !== null).map((metric) => {
     const score = cell.scores[metric.name];
-    const value = score.value === null
-      ? el("td", { class: "reason" }, score.reason)
-      : el("td", {}, el("b", {}, sayScore(score.value, metric.name)), metric.unit ? ` ${metric.unit}` : "",
+    const value = el("td", {}, el("b", {}, sayScore(score.value, metric.name)), metric.unit ? ` ${metric.unit}` : "",
           score.low !== undefined && score.high !== undefined ? el("span", { class: "dim" }, `  ${sayScore(score.low, metric.name)} to ${sayScore(score.high, metric.name)}`) : null,
           isBest(cell, metric.name) ? el("span", { class: "best-word" }, " best") : null);
     const share = shareOf(score.value, metric.name);
     return el("tr", { title: [metric.says, score.how].filter(Boolean).join(" ") }, el("th", { scope: "row" }, metric.title), value,
       el("td", { class: "bar-cell" }, share === null ? null : el("span", { class: "meter", style: { "--share": 0.03 + 0.97 * share } })));
   });
-  return section("Scores", el("table", { class: "pairs" }, el("tbody", {}, rows)));
+  // What has no value stands below, once for each reason.
+  const reasons = new Map();
+  for (const metric of metrics) {
+    const { value, reason } = cell.scores[metric.name];
+    if (value === null) reasons.set(reason, [...(reasons.get(reason) ?? []), metric.title]);
+  }
+  return section("Scores", rows.length ? el("table", { class: "pairs" }, el("tbody", {}, rows)) : null,
+    [...reasons].map(([reason, names]) => el("p", { class: "small no-value" }, el("b", {}, names.join(", ")), " no value: ", el("span", { class: "reason" }, reason))));
 }
 
 const sayValue = (value) => (value === true ? "on" : value === false ? "off" : value === "" ? "none" : String(value));

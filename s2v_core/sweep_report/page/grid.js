@@ -9,14 +9,14 @@ const DIAMOND = "M8 2l5 6-5 6-5-6z";
 function viewOf(cell) {
   let view = views.get(cell.number);
   if (view) return view;
-  const canvas = el("canvas", { class: cell.clip && crisp(cell.clip) ? "crisp" : "" });
+  const canvas = el("canvas");
   [canvas.width, canvas.height] = cell.clip?.tile ?? [16, 9];
   const score = el("span", { class: "score" });
   const meter = el("span", { class: "meter", "aria-hidden": "true" });
   const tag = el("span", { class: "tag", "aria-hidden": "true" });
   const badges = el("span", { class: "badges", "aria-hidden": "true" });
   const shot = el("div", { class: "shot" }, cell.clip ? canvas : emptyTile(cell), tag, badges);
-  const words = el("span", { class: "words" }, axes.map((axis, number) => `${axis.title} ${axis.labels[cell.at[number]]}`).join(" · "));
+  const words = el("span", { class: "words" }, axes.map((axis, number) => [number ? " · " : "", el("span", {}, `${axis.title} ${axis.labels[cell.at[number]]}`)]));
   const main = el(
     "div",
     {
@@ -246,14 +246,13 @@ function goTo(cell) {
 function makeInputs() {
   const place = byId("inputs");
   const drawn = facts.inputs.map((input) => {
-    const canvas = el("canvas", { class: input.clip && crisp(input.clip) ? "crisp" : "", role: "img", "aria-label": input.name });
+    const canvas = el("canvas", { role: "img", "aria-label": input.name });
     const context = canvas.getContext("2d");
     canvas.style.setProperty("aspect-ratio", (input.clip?.size ?? input.size).join(" / "));
     if (input.still) {
       bitmapOf(input.still).then((bitmap) => {
         [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
         context.drawImage(bitmap, 0, 0);
-        canvas.classList.toggle("crisp", bitmap.width <= 160);
       }, () => canvas.replaceWith(el("p", { class: "dim" }, "The picture beside this page cannot be read.")));
     } else {
       [canvas.width, canvas.height] = input.clip.tile;

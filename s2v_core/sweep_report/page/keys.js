@@ -101,7 +101,6 @@ function makeAdvice() {
     return;
   }
   [canvas.width, canvas.height] = cell.clip.tile;
-  canvas.classList.toggle("crisp", crisp(cell.clip));
   const draw = () => {
     inView.add(cell.clip.sheet);
     drawSheet(canvas.getContext("2d"), cell.clip, state.frame, draw);

@@ -212,5 +212,5 @@ function openFull(clip, drawn) {
   };
 }
 
-// Pixels of tiny clips stay square; all others are smooth.
+// In the large views the pixels of tiny clips stay square; all others are smooth.
 const crisp = (clip) => Math.max(...clip.size) <= 160;
