@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import aist, grids, host, nano, pose, pose_files, prompts, sweeps, wan
+from . import aist, grids, host, metrics, nano, pose, pose_files, prompts, sweeps, wan
 
 
 class Skeleton2VideoExtension(ComfyExtension):
@@ -37,6 +37,7 @@ class Skeleton2VideoExtension(ComfyExtension):
             wan.WanVaceSampler,
             sweeps.SweepAxis,
             sweeps.RunSweep,
+            metrics.ScoreSweep,
             grids.SweepGrid,
             grids.PickCell,
         ]
