@@ -52,7 +52,8 @@ class Engine:
     """A loaded Wan-VACE.
 
     ``parts``: "dit", "vace", "text_encoder" and "vae", DiffSynth's own classes. With ``offload`` only the parts in
-    use are on ``device``, the others wait in main memory.
+    use are on ``device``, the others wait in main memory. ``grey``: latents of grey videos (``vace``), on the CPU.
+    ``constants``: what the last rendering's steps shared, and what it was computed from (``sampler``).
     """
 
     files: ModelFiles
@@ -61,6 +62,8 @@ class Engine:
     device: str
     dtype: torch.dtype
     offload: bool = False
+    grey: dict[tuple[Any, ...], torch.Tensor] = field(default_factory=dict, repr=False)
+    constants: tuple[tuple[Any, ...], Any] | None = field(default=None, repr=False)
     _loras: dict[str, tuple[tuple[int, ...], Lora]] = field(default_factory=dict, repr=False)
     _texts: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
     _colours: torch.Tensor | None = field(default=None, repr=False)

@@ -88,7 +88,7 @@ class Renderer:
         return decode(self.engine, latents, conditioning, settings)
 
     def _encode(self, settings: SampleSettings) -> ControlContext:
-        names = ("width", "height", "frames", "fit", "tiling", "mask_edge")
+        names = ("width", "height", "frames", "fit", "tiling", "mask_edge", "precision")
         key = (*(getattr(settings, name) for name in names), settings.denoise == 1.0)
         if key not in self._pictures:
             self._pictures[key] = encode_pictures(
