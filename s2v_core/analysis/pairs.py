@@ -54,7 +54,7 @@ def pair(rows: Iterable[Row], axis: str, metric: str, *, only: Collection[Value]
     series begins. Series or seeds with a missing score are left out whole, so that the same is compared everywhere.
     """
     found: dict[Key, dict[int, dict[Value, list[float]]]] = {}
-    cells: dict[Key, set[str]] = {}
+    cells: dict[tuple[Key, int], set[str]] = {}
     broken: set[tuple[Key, int]] = set()
     reason = ""
     for key, row in keyed(rows, (axis,), _GOES_WITH.get(axis, ())):
@@ -67,7 +67,7 @@ def pair(rows: Iterable[Row], axis: str, metric: str, *, only: Collection[Value]
             broken.add((key, row.seed))
             continue
         found.setdefault(key, {}).setdefault(row.seed, {}).setdefault(place, []).append(value)
-        cells.setdefault(key, set()).add(row.cell)
+        cells.setdefault((key, row.seed), set()).add(row.cell)
     means = {
         key: {
             seed: {place: sum(values) / len(values) for place, values in places.items()}
@@ -86,7 +86,7 @@ def pair(rows: Iterable[Row], axis: str, metric: str, *, only: Collection[Value]
     seeds = max(whole.values(), key=lambda one: (len(one), sorted(one)))
     kept = sorted((key for key in whole if whole[key] >= seeds), key=str)
     series = tuple(Series(key, {seed: means[key][seed] for seed in sorted(seeds)}) for key in kept)
-    used = set().union(*(cells[key] for key in kept))
+    used = set().union(*(cells[key, seed] for key in kept for seed in seeds))
     left_out = len({key for key, _ in broken} - set(kept))
     return Paired(series, ordered(places), tuple(sorted(seeds)), frozenset(used), left_out, reason)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from s2v_core.errors import SettingsError
+from s2v_core.files import sha256_file
 from s2v_core.nano.world import AIST_LIKE, HELD_OUT, render, scene
 from s2v_core.nano.write import write_world
 from s2v_core.prompts.prompt import Prompt
@@ -75,7 +76,7 @@ class DrawnCell:
         return {"model": "drawn", "device": "cpu", **picture_fingerprint(control, pictures, None, None)}
 
     def lora_sha256(self, file: str) -> str:
-        return file
+        return sha256_file(file)
 
     def render(self, prompt, settings, *, on_step=None, should_stop=None):
         self.drawer.rendered.append(settings)

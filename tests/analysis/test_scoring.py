@@ -57,7 +57,7 @@ def test_scores_are_the_toy_worlds_truth_and_lie_in_the_store(strengths):
     assert list(by_strength[0.0]) == sorted(TOY)
     assert by_strength[0.0]["toy_pose"]["value"] > 0.85  # parts in the colour of the wall are not seen
     assert by_strength[0.0]["toy_error"]["value"] == pytest.approx(2, abs=0.1)
-    assert [by_strength[s]["toy_leakage"]["value"] for s in (0, 0.5, 1)] == pytest.approx([0, 0.2, 0.4], abs=0.02)
+    assert [by_strength[s]["toy_leakage"]["value"] for s in (0, 0.5, 1)] == pytest.approx([0, 0.2, 0.4], abs=0.03)
     kept = by_strength[1.0]["toy_leakage"]
     assert kept["version"] == "1" and kept["direction"] == "lower" and kept["inputs"] == {"truth": "yes"}
     assert kept["how"] == "the toy world's truth"
