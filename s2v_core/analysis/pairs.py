@@ -56,11 +56,13 @@ def pair(rows: Iterable[Row], axis: str, metric: str, *, only: Collection[Value]
     found: dict[Key, dict[int, dict[Value, list[float]]]] = {}
     cells: dict[tuple[Key, int], set[str]] = {}
     broken: set[tuple[Key, int]] = set()
+    there: dict[tuple[Key, int], set[Value]] = {}
     reason = ""
     for key, row in keyed(rows, (axis,), _GOES_WITH.get(axis, ())):
         place = row.at[axis]
         if only is not None and place not in only:
             continue
+        there.setdefault((key, row.seed), set()).add(place)
         value = row.score(metric)
         if value is None:
             reason = reason or row.reason(metric)
@@ -77,6 +79,8 @@ def pair(rows: Iterable[Row], axis: str, metric: str, *, only: Collection[Value]
         for key, seeds in found.items()
     }
     counts = Counter(frozenset(places) for seeds in means.values() for places in seeds.values() if len(places) > 1)
+    if not any(len(places) > 1 for places in there.values()):
+        reason = ""  # what is missing would make no series either
     if not counts:
         return Paired((), (), (), frozenset(), len({key for key, _ in broken}), reason)
     places = max(counts, key=lambda one: (len(one), counts[one], sorted(map(str, one))))

@@ -25,7 +25,7 @@ PEOPLE = (2, 3)
 
 def write_people(folder: Path) -> Path:
     """Pose videos and references of the first held-out scenes."""
-    write_world(folder, 4, held=HELD_OUT, frames=SMALL.frames, stick="fixed")
+    write_world(folder, 2, start=PEOPLE[0], held=HELD_OUT, frames=SMALL.frames, stick="fixed")
     return folder
 
 
@@ -59,7 +59,7 @@ class Drawer:
         return control_from_pose_video(pose.file, settings)
 
     def number(self, file: str) -> int:
-        return next(number for number in range(4) if file in paths(self.world, number))
+        return next(number for number in PEOPLE if file in paths(self.world, number))
 
 
 @dataclass
