@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import aist, grids, host, loras, masks, nano, pose, pose_files, prompts, sweeps, videos, wan
+from . import aist, grids, host, loras, masks, metrics, nano, pose, pose_files, prompts, sweeps, videos, wan
 
 
 class Skeleton2VideoExtension(ComfyExtension):
@@ -40,6 +40,7 @@ class Skeleton2VideoExtension(ComfyExtension):
             wan.WanVaceSampler,
             sweeps.SweepAxis,
             sweeps.RunSweep,
+            metrics.ScoreSweep,
             grids.SweepGrid,
             grids.PickCell,
         ]

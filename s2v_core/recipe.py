@@ -202,6 +202,7 @@ def write_results(result: SweepResult, folder: Path) -> dict[str, Any]:
     """The grid as mp4 and WebP and the contact sheet as PNG; files that already show these cells are left alone."""
     from .files import sha256_json, write_text_atomic
     from .sweeps.grid import pages, write_contact_sheet, write_grid
+    from .sweeps.gridpage import stored_scores
 
     one = pages(result.sweep) == 1
 
@@ -216,6 +217,8 @@ def write_results(result: SweepResult, folder: Path) -> dict[str, Any]:
             result.sweep.prompt.text,
             result.sweep.settings.to_dict(),
             [[cell.id, cell.labels, result.failed.get(cell.id), result.store.has(cell.id)] for cell in result.cells],
+            # Only where there are some, so that grids without scores that were drawn before are still found.
+            *filter(None, [stored_scores(result)]),
         ]
     )
     stamp = folder / "grid.sha256"

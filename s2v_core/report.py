@@ -89,6 +89,10 @@ class Show:
         """Frames whose pose is found."""
         self._set("pose", done, total)
 
+    def scores(self, done: int, total: int) -> None:
+        """Cells that are scored."""
+        self._set("scored", done, total)
+
     def rows(self, done: int, total: int) -> None:
         """Rows of a manifest that are finished."""
         self._set("rows", done, total)

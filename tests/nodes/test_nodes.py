@@ -64,6 +64,7 @@ WIDGETS = {
     "Skeleton2Video_WanVaceSampler": [*SETTINGS, *LATER, "fps"],
     "Skeleton2Video_SweepAxis": ["axis", "values", "together"],
     "Skeleton2Video_RunSweep": ["name", *SETTINGS, *LATER],
+    "Skeleton2Video_ScoreSweep": ["metrics", "training", "again"],
     "Skeleton2Video_SweepGrid": ["page", "layout", "scale", "limit", "best", "lower", "format", "all_frames"],
     "Skeleton2Video_PickCell": ["by", "number", "label", "metric", "lowest"],
 }
@@ -96,6 +97,7 @@ OUTPUTS = {
     "Skeleton2Video_WanVaceSampler": ["frames", "video", "notes", "latent", "fps"],
     "Skeleton2Video_SweepAxis": ["axes"],
     "Skeleton2Video_RunSweep": ["sweep"],
+    "Skeleton2Video_ScoreSweep": ["sweep", "summary", "claims"],
     "Skeleton2Video_SweepGrid": ["grid", "video", "contact sheet", "summary"],
     "Skeleton2Video_PickCell": ["frames", "video", "prompt", "settings", "labels"],
 }

@@ -1,0 +1,94 @@
+"""What the experiments write: verdicts as JSON and Markdown, a page of each experiment, and one that leads to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..files import write_text_atomic
+
+if TYPE_CHECKING:
+    from ..analysis.verdict import Part, Verdict
+    from ..sweeps.run import SweepResult
+
+TEMPLATE = Path(__file__).with_name("index.html")
+
+
+def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, Path]:
+    """verdicts.json and verdicts.md; the same scores give the same bytes."""
+    from ..analysis.verdict import markdown
+
+    said = json.dumps([verdict.to_json() for verdict in verdicts], ensure_ascii=False, indent=1)
+    write_text_atomic(folder / "verdicts.json", f"{said}\n")
+    write_text_atomic(folder / "verdicts.md", markdown(verdicts))
+    return {"verdicts": folder / "verdicts.json", "verdicts (Markdown)": folder / "verdicts.md"}
+
+
+def write_pages(
+    results: Mapping[str, SweepResult],
+    verdicts: Sequence[Verdict],
+    folder: Path,
+    should_stop: Callable[[], bool] | None,
+) -> dict[str, Path]:
+    """A report of each experiment, with the verdicts that its cells say something of; by the experiment's name.
+
+    ``results``: by the stem of the page's file. The verdicts' numbers are those of all experiments together.
+    """
+    from ..assess import verdicts_of
+    from ..sweep_report.analyse import analyse, claim_of
+    from ..sweep_report.write import write_report
+
+    pages = {}
+    for stem, result in results.items():
+        own = verdicts_of([verdict.claim for verdict in verdicts], [result])
+        here = [verdict for verdict, mine in zip(verdicts, own, strict=True) if mine.word != "not tested"]
+        findings = replace(analyse(result, claims=()), claims=tuple(map(claim_of, here)))
+        pages[result.sweep.name] = write_report(
+            result, folder / f"{stem}.html", findings=findings, should_stop=should_stop
+        )
+    return pages
+
+
+def write_index(
+    folder: Path, verdicts: Sequence[Verdict], results: Sequence[SweepResult], pages: Mapping[str, Path]
+) -> Path:
+    """index.html: every verdict, and the way to the pages."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    cells = {cell.id: cell for result in results for cell in result.cells if result.store.has(cell.id)}
+    listed = [
+        {
+            "file": pages[result.sweep.name].name,
+            "name": result.sweep.name,
+            "cells": len(result.cells),
+            "axes": ", ".join(axis.title for axis in result.sweep.axes),
+        }
+        for result in results
+        if result.sweep.name in pages
+    ]
+    target = folder / "index.html"
+    text = template.render(
+        verdicts=verdicts,
+        pages=listed,
+        effect=_effect,
+        cells=len(cells),
+        seeds=len({cell.settings.seed for cell in cells.values()}),
+        people=len({cell.scene.reference for cell in cells.values()}),
+    )
+    write_text_atomic(target, text)
+    return target
+
+
+def _effect(part: Part) -> tuple[str, str]:
+    """An effect and its interval, with real minus signs."""
+    effect = part.effect
+    unit = f" {part.metric.unit}" if part.metric.unit else ""
+    value = f"{effect.value:+.3g}{unit}".replace("-", "−")
+    if effect.low is None or effect.high is None:
+        return value, ""
+    return value, f"{effect.low:.3g} to {effect.high:.3g}".replace("-", "−")
