@@ -31,14 +31,21 @@ ORDER = (
         "dataset",
         "wan",
         "sweeps",
-        "metrics",
-        "analysis",
-        "sweep_report",
         "training",
         "nano",
+        "studio",
+        "recipe",
+        "metrics",
+        "analysis",
+        "assess",
+        "sweep_report",
+        "experiments",
         "cli",
     ),
 )
+
+# A recipe opens a studio, and a studio reads what of its inputs a recipe would have named.
+ALSO = {"studio": ("recipe",)}
 
 
 def sources() -> list[Path]:
@@ -253,7 +260,10 @@ LIGHT_AT_IMPORT = [
 
 @pytest.mark.parametrize("path", LIGHT_AT_IMPORT, ids=label)
 def test_the_doors_import_nothing_heavy(path: Path):
-    assert not [(line, name) for line, name in imports_at_import_time(parse(path)) if name.split(".")[0] in HEAVY]
+    named = imports_at_import_time(parse(path))
+    # The host's memory management has torch loaded already.
+    free = {"torch"} if any(name.startswith("comfy.model_management") for _, name in named) else set()
+    assert not [(line, name) for line, name in named if name.split(".")[0] in HEAVY - free]
 
 
 @core_files
@@ -261,7 +271,7 @@ def test_imports_go_one_way(path: Path):
     own = path.relative_to(CORE).with_suffix("").parts[0]
     if own not in ORDER[:-1]:
         return
-    allowed = ORDER[: ORDER.index(own) + 1]
+    allowed = ORDER[: ORDER.index(own) + 1] + ALSO.get(own, ())
     later = {
         (line, ".".join(target))
         for line, level, name in imports(parse(path))
