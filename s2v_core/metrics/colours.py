@@ -1,7 +1,7 @@
 """Colours of a region as numbers that can be averaged and compared: quantiles along directions of CIELAB.
 
-The distance of two regions is their sliced Wasserstein distance (Bonneel et al. 2015): for regions of one colour each it
-is exactly their ΔE (CIE 1976), for patterns the ΔE by which pixels must change on average. Only the quantiles between
+The distance of two regions is their sliced Wasserstein distance (Bonneel et al. 2015): for regions of one colour each,
+it is their ΔE (CIE 1976), for patterns the ΔE by which pixels must change on average. Only the quantiles between
 15% and 85% count, so that a few pixels of something else do not matter. In this form the way from one region to
 another is a straight line, and mixing two pictures goes along it.
 """

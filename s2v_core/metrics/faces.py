@@ -1,7 +1,7 @@
 """Faces as vectors: dlib's detector, alignment and recognition net (King 2009), when a user has installed them.
 
-The nets are those of the package face-recognition-models; nothing of it runs here but its two files. Two pictures of one
-person are nearer to each other than 0.6, as a rule.
+The nets are those of the package face-recognition-models, of which two files are read and no code runs. Two pictures of
+one person are nearer to each other than 0.6, as a rule.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _find(name: str) -> Path | None:
 
 
 def _head(picture: Array, person: Body) -> Array | None:
-    """The square around the head, as far as the picture goes; None when it is not seen. Raises Missing when it is tiny."""
+    """The square around the head, as far as the picture goes; None when it is not seen. Raises Missing when tiny."""
     if not person.has(0) or not np.isfinite(person.height):
         return None
     half = _HEAD * person.height / 2

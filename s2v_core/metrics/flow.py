@@ -64,7 +64,7 @@ def _pairs(frames: list[Array], first: Array, dancers: dict[int, Body]) -> Itera
     import cv2
 
     height, width = frames[0].shape[:2]
-    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    method: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     greys = {int(t): cv2.cvtColor(frames[t], cv2.COLOR_RGB2GRAY) for t in (*first, first[-1] + 1)} if len(first) else {}
     for t in first.tolist():

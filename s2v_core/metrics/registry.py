@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SettingsError
+from ..errors import Interrupted, SettingsError
 from .scorecard import Metric, Score, Scorecard, empty
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ _ALL = (
         "neutral",
         "x driving",
         (0.0, None),
-        ("clip", "driving"),
+        ("clip", "control", "pose"),
         "mean length of the dancer's optical flow (DIS, Kroeger et al. 2016) over that in the driving clip",
         "How much the dancer moves, as a multiple of the driving clip: 1 is as much.",
         ideal=1.0,
@@ -197,14 +197,20 @@ def score_clip(
     provenance: Mapping[str, Any] | None = None,
     metrics: Iterable[str] | None = None,
     detector: Any = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Scorecard:
     """Measure a clip. What cannot be measured is empty and says why.
 
     ``frames``: a ``Clip`` or uint8 [T, H, W, 3]. ``control``: the pose video (``Clip`` or frames) or its ``PoseTrack``.
-    ``reference``: uint8 [H, W, 3], or several. ``training``: the folder of a prepared training set, or clips and
-    pictures. ``driving``: the clip that the pose was taken from. ``provenance``: what ``cell.json`` says.
-    ``metrics``: names, None for ``default_metrics()``. ``detector``: a function Clip -> PoseTrack, None for the
-    project's own pose backend. Raises SettingsError for unknown names and for inputs of another kind.
+    ``reference``: uint8 [H, W, 3], or several, of which the first one counts. ``training``: the folder of a training
+    set, or clips and pictures. ``driving``: the clip that the pose was taken from. ``provenance``: what ``cell.json``
+    says. ``metrics``: names, None for ``default_metrics()``. ``detector``: a function Clip -> PoseTrack, or "toy",
+    "blazepose" or "dwpose"; None takes the toy world's for clips of up to 128 pixels and else the project's own pose
+    backend. ``on_progress(metrics done, metrics in all)``; ``should_stop`` is asked before each.
+
+    What clips share (points of the reference, look of the training set) is remembered in this process. Raises
+    SettingsError for unknown names and for inputs of another kind, and Interrupted.
     """
     from .inputs import as_clip, gather
     from .subject import Subject
@@ -218,7 +224,15 @@ def score_clip(
         detector=detector,
     )
     subject = Subject(as_clip(frames), inputs)
-    return Scorecard({metric.name: _measure(metric, subject) for metric in chosen_metrics(metrics)})
+    chosen = chosen_metrics(metrics)
+    scores: dict[str, Score] = {}
+    for metric in chosen:
+        if should_stop and should_stop():
+            raise Interrupted(f"Stopped after {len(scores)} of {len(chosen)} metrics.")
+        scores[metric.name] = _measure(metric, subject)
+        if on_progress:
+            on_progress(len(scores), len(chosen))
+    return Scorecard(scores)
 
 
 def _measure(metric: Metric, subject: Subject) -> Score:

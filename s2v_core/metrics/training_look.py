@@ -78,8 +78,8 @@ def _look(members: list[_Member], detector: Detector | str | None) -> TrainingLo
             found.setdefault(region, []).append(average(looks))
     if not used:
         raise Missing(f"In the training set nobody was found: {failed}")
-    looks = {region: average(np.stack(of)) for region, of in found.items()}
-    return TrainingLook(looks, used, len(members), " and ".join(hows))
+    means = {region: average(np.stack(of)) for region, of in found.items()}
+    return TrainingLook(means, used, len(members), " and ".join(hows))
 
 
 def _seen(member: _Member, detector: Detector | str | None) -> tuple[Clip, Found]:

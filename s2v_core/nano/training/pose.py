@@ -34,12 +34,12 @@ class PoseTraining:
     pictures; ``rate``: the highest; ``average``: how slowly the weights that are kept follow."""
 
     scenes: int = 4000
-    looks: int = 400
-    steps: int = 1400
-    batch: int = 32
-    rate: float = 4e-3
+    looks: int = 160
+    steps: int = 1600
+    batch: int = 16
+    rate: float = 3e-3
     weight_decay: float = 0.02
-    average: float = 0.998
+    average: float = 0.995
     seed: int = 1
 
 
