@@ -156,10 +156,45 @@ _ALL = (
         "noted while the clip was rendered",
         "How much memory the rendering needed at most.",
     ),
+    Metric(
+        "clip_text",
+        "Prompt (CLIP)",
+        "higher",
+        "",
+        (-1.0, 1.0),
+        ("clip", "text", "clip weights"),
+        "cosine of CLIP's vectors (CLIPScore without its factor, Hessel et al. 2021)",
+        "How well the frames fit the prompt.",
+        default=False,
+    ),
+    Metric(
+        "dino_reference",
+        "Reference (DINOv2)",
+        "higher",
+        "",
+        (-1.0, 1.0),
+        ("clip", "reference", "dino weights"),
+        "cosine of DINOv2's vectors (Oquab et al. 2023), as in VBench's subject consistency",
+        "How much the frames show what the reference picture shows.",
+        default=False,
+    ),
+    Metric(
+        "dino_leakage",
+        "Leakage (DINOv2)",
+        "lower",
+        "",
+        (-2.0, 2.0),
+        ("clip", "reference", "training", "dino weights"),
+        "cosine of DINOv2's vectors to the training set less that to the reference",
+        "How much more the frames are like the training set than like the reference picture.",
+        default=False,
+    ),
 )
 # Where a metric is measured, when that is not the function ``measure`` of the file of its name.
 _MEASURES: Mapping[str, str] = MappingProxyType(
     {
+        "dino_reference": "dino:measure_reference",
+        "dino_leakage": "dino:measure_leakage",
         "pose_pck": "pose:measure_pck",
         "pose_oks": "pose:measure_oks",
         "pose_mpjpe": "pose:measure_mpjpe",
@@ -171,8 +206,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric
 
 
 def default_metrics() -> tuple[str, ...]:
-    """The metrics that are measured when nobody chose; none of them downloads anything."""
-    return tuple(metric.name for metric in METRICS.values() if metric.default)
+    """The metrics that are measured when nobody chose: those that need no model of their own, and those whose is there.
+
+    None of them downloads anything.
+    """
+    from .weights import WEIGHTS, find_vision
+
+    there = {need for need, model in WEIGHTS.items() if find_vision(model) is not None}
+    return tuple(metric.name for metric in METRICS.values() if metric.default or (there & set(metric.needs)))
 
 
 def chosen_metrics(names: Iterable[str] | None) -> tuple[Metric, ...]:
