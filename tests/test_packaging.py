@@ -24,7 +24,20 @@ HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths",
 # Files that stand above the stages (the command line and its kin) are not in the list: they may use all of it.
 ORDER = (
     *("errors", "options", "files", "download", "litert", "onnxnet", "models", "get_models", "get_blazepose", "video"),
-    *("aist", "pose", "prompts", "dataset", "wan", "sweeps", "metrics", "analysis", "sweep_report", "training", "nano", "cli"),
+    *(
+        "aist",
+        "pose",
+        "prompts",
+        "dataset",
+        "wan",
+        "sweeps",
+        "training",
+        "nano",
+        "metrics",
+        "analysis",
+        "sweep_report",
+        "cli",
+    ),
 )
 
 

@@ -16,6 +16,7 @@ from .models import models_app
 from .nano import nano_app
 from .pose import pose
 from .prompt import prompt, prompt_diff, prompts
+from .score import score
 from .sweep import sweep_app
 from .train import train_app
 from .wan import sample
@@ -69,6 +70,7 @@ app.command("prompt-diff")(prompt_diff)
 
 
 app.command()(sample)
+app.command()(score)
 
 
 @app.command()

@@ -8,18 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import write_text_atomic
+from .files import write_text_atomic
 
 if TYPE_CHECKING:
-    from ..analysis.verdict import Part, Verdict
-    from ..sweeps.run import SweepResult
+    from .analysis.verdict import Part, Verdict
+    from .sweeps.run import SweepResult
 
-TEMPLATE = Path(__file__).with_name("index.html")
+TEMPLATE = Path(__file__).parent / "nano" / "experiments" / "index.html"
 
 
 def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, Path]:
     """verdicts.json and verdicts.md; the same scores give the same bytes."""
-    from ..analysis.verdict import markdown
+    from .analysis.verdict import markdown
 
     said = json.dumps([verdict.to_json() for verdict in verdicts], ensure_ascii=False, indent=1)
     write_text_atomic(folder / "verdicts.json", f"{said}\n")
@@ -37,9 +37,9 @@ def write_pages(
 
     ``results``: by the stem of the page's file. The verdicts' numbers are those of all experiments together.
     """
-    from ..assess import verdicts_of
-    from ..sweep_report.analyse import analyse, claim_of
-    from ..sweep_report.write import write_report
+    from .assess import verdicts_of
+    from .sweep_report.analyse import analyse, claim_of
+    from .sweep_report.write import write_report
 
     pages = {}
     for stem, result in results.items():
