@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import sweep_score, sweep_show, sweep_store  # noqa: F401 - their commands join those of ``sweep_app``
+from . import sweep_report, sweep_score, sweep_show, sweep_store  # noqa: F401 - their commands join those of ``sweep_app``
 from .aist import aist_app
 from .console import Json, Out, command, progress
 from .lora import lora_app
