@@ -12,7 +12,11 @@ from .files import write_text_atomic
 
 if TYPE_CHECKING:
     from .analysis.verdict import Part, Verdict
+    from .studio import Studio
     from .sweeps.run import SweepResult
+    from .sweeps.scene import PoseSource
+    from .video.clip import Clip
+    from .wan.settings import SampleSettings
 
 TEMPLATE = Path(__file__).parent / "nano" / "experiments" / "index.html"
 
@@ -30,24 +34,32 @@ def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, Path]
 def write_pages(
     results: Mapping[str, SweepResult],
     verdicts: Sequence[Verdict],
+    studio: Studio,
     folder: Path,
-    should_stop: Callable[[], bool] | None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> dict[str, Path]:
     """A report of each experiment, with the verdicts that its cells say something of; by the experiment's name.
 
-    ``results``: by the stem of the page's file. The verdicts' numbers are those of all experiments together.
+    ``results``: by the stem of the page's file. ``studio``: has read the pose videos. The verdicts' numbers are those
+    of all experiments together.
     """
     from .assess import verdicts_of
     from .sweep_report.analyse import analyse, claim_of
+    from .sweep_report.inputs import inputs_of
     from .sweep_report.write import write_report
+
+    def control(pose: PoseSource, settings: SampleSettings) -> Clip | None:
+        made = studio.control(pose, settings)
+        return made.clip if made else None
 
     pages = {}
     for stem, result in results.items():
         own = verdicts_of([verdict.claim for verdict in verdicts], [result])
         here = [verdict for verdict, mine in zip(verdicts, own, strict=True) if mine.word != "not tested"]
         findings = replace(analyse(result, claims=()), claims=tuple(map(claim_of, here)))
+        inputs, _ = inputs_of(result, control)
         pages[result.sweep.name] = write_report(
-            result, folder / f"{stem}.html", findings=findings, should_stop=should_stop
+            result, folder / f"{stem}.html", findings=findings, inputs=inputs, should_stop=should_stop
         )
     return pages
 

@@ -85,7 +85,7 @@ def run_experiments(
     verdicts = verdicts_of(load_claims() if claims is None else claims, results)
     tell("Reports")
     named = {file.stem: result for file, result in zip(placed, results, strict=True)}
-    pages = write_pages(named, verdicts, folder, should_stop)
+    pages = write_pages(named, verdicts, ready.renderers, folder, should_stop)
     return {
         "report": write_index(folder, verdicts, results, pages),
         "pages": list(pages.values()),
