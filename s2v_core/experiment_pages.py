@@ -88,6 +88,7 @@ def write_index(
         verdicts=verdicts,
         pages=listed,
         effect=_effect,
+        expected=_expected,
         cells=len(cells),
         seeds=len({cell.settings.seed for cell in cells.values()}),
         people=len({cell.scene.reference for cell in cells.values()}),
@@ -104,3 +105,12 @@ def _effect(part: Part) -> tuple[str, str]:
     if effect.low is None or effect.high is None:
         return value, ""
     return value, f"{effect.low:.3g} to {effect.high:.3g}".replace("-", "−")
+
+
+def _expected(part: Part) -> str:
+    """What the claim expects of an effect, and from which size on it matters."""
+    size = f"{abs(part.margin):g}{f' {part.metric.unit}' if part.metric.unit else ''}"
+    if part.margin < 0:
+        return f"expected: no loss beyond {size}"
+    side = "above 0" if part.sign > 0 else "below 0"
+    return f"expected: {side}" + (f"; from {size} on it matters" if part.margin else "")
