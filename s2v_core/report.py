@@ -111,6 +111,10 @@ class Show:
         """Bytes of a download, shown as MB."""
         self._set(f"{file} (MB)", done // 1_000_000, max(1, total // 1_000_000))
 
+    def metrics(self, done: int, total: int) -> None:
+        """Metrics of a clip that are measured."""
+        self._set("metrics", done, total)
+
     def layers(self, done: int, total: int) -> None:
         """Layers of a LoRA."""
         self._set("layers", done, total)

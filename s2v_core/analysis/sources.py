@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..metrics.toy import ToyWorld, find_world, true_clip
 from ..sweeps.axes import Cell
@@ -16,9 +16,18 @@ from ..video.clip import Clip
 
 if TYPE_CHECKING:
     from ..nano.world import Scene
-    from ..studio import Studio
+    from ..sweeps.scene import PoseSource
+    from ..wan.settings import SampleSettings
 
 KINDS = ("control", "reference")
+
+
+class Poses(Protocol):
+    """Who reads pose videos; ``studio.Studio`` is one."""
+
+    def control(self, pose: PoseSource, settings: SampleSettings) -> Any:
+        """The pose video of a source at the settings' size and length, in ``clip``; None for an empty source."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +55,7 @@ class SweepSources:
     """
 
     result: SweepResult
-    studio: Studio
+    studio: Poses
     control: Clip | None = None
     reference: tuple[Any, ...] = ()
     world: ToyWorld | None = None

@@ -129,6 +129,11 @@ def say_place(place: Value) -> str:
     return f"{place:g}" if isinstance(place, (int, float)) and not isinstance(place, bool) else str(place)
 
 
+def say_factor(name: str) -> str:
+    """What cells differ by as people call it: LoRA strength, guidance."""
+    return name.replace("_", " ").replace("lora", "LoRA")
+
+
 def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 

@@ -13,7 +13,7 @@ from .choice import good
 from .claimsfile import Expected, Margins, Plateau, Rescue, Trend
 from .pairs import Paired, pair
 from .statistics import mean_interval, shuffle_chance, slope, spearman
-from .table import Row, Value, say_place
+from .table import Row, Value, say_factor, say_place
 from .verdict import Part, Verdict, conclude, untested
 
 _SLOPE = "within each seed the least squares slope times the range of the axis"
@@ -37,10 +37,8 @@ def judge_plateau(claim: Plateau, rows: Sequence[Row]) -> Verdict:
     places = _numbers(found.places)
     middle = places[len(places) // 2] if claim.beyond is None else claim.beyond
     if middle not in places[1:-1]:
-        there = ", ".join(map(say_place, places))
-        return untested(
-            claim, f"cells at {claim.axis} {say_place(middle)}, below it and above it are needed; there are {there}"
-        )
+        at, there = f"{say_factor(claim.axis)} {say_place(middle)}", ", ".join(map(say_place, places))
+        return untested(claim, f"cells at {at}, below it and above it are needed; there are {there}")
     first, last = places[0], places[-1]
 
     def gain(values: Mapping[Value, float], start: float, end: float) -> float:
@@ -51,12 +49,13 @@ def judge_plateau(claim: Plateau, rows: Sequence[Row]) -> Verdict:
 
     before = mean_interval(found.per_seed(lambda values: gain(values, first, middle)))
     after = mean_interval(found.per_seed(lambda values: gain(values, middle, last)))
-    name, early, late = metric.title, f"{first:g} to {middle:g}", f"{middle:g} to {last:g}"
-    rates = {f"each from {early}": before.value / (middle - first), f"each from {late}": after.value / (last - middle)}
+    axis, early, late = say_factor(claim.axis), f"{first:g} to {middle:g}", f"{middle:g} to {last:g}"
+    rates = {f"gain per unit, {early}": before.value / (middle - first)}
+    rates[f"gain per unit, {late}"] = after.value / (last - middle)
     parts = [
-        Part(f"gain in {name} from {claim.axis} {early}", metric, before, 1, margin),
+        Part(f"{metric.title}: gain from {axis} {early}", metric, before, 1, margin),
         Part(
-            f"gain in {name} for each of {claim.axis}: from {early} less from {late}",
+            f"{metric.title}: gain per unit of {axis}, {early} less {late}",
             *(metric, mean_interval(found.per_seed(slowing)), 1, 0.0, rates),
         ),
     ]
@@ -70,13 +69,13 @@ def judge_rescue(claim: Rescue, rows: Sequence[Row]) -> Verdict:
         return untested(claim, _why(harm, claim.harm, claim.metrics))
     least, most = harm.places[0], harm.places[-1]
     there = [row for row in rows if row.at.get(claim.harm) == most]
-    at = f"at {claim.harm} {say_place(most)}"
+    at = f"at {say_factor(claim.harm)} {say_place(most)}"
     back = pair(there, claim.axis, metric.name)
     if not back.series:
         return untested(claim, f"{at}: {_why(back, claim.axis, claim.metrics)}")
     lost = mean_interval(harm.per_seed(lambda values: values[most] - values[least]))
     harmed = Part(
-        f"{metric.title} from {claim.harm} {say_place(least)} to {say_place(most)}",
+        f"{metric.title} from {say_factor(claim.harm)} {say_place(least)} to {say_place(most)}",
         *(metric, lost, _sign(metric, "worse"), margin),
     )
     mended = _along(claim.axis, metric, margin, back, "better")
@@ -122,7 +121,7 @@ def _along(
             "Spearman": sum(spearman(*line) for line in lines) / len(lines),
             "chance of such a trend by shuffling": shuffle_chance(lines, sign),
         }
-    says = f"{metric.title} from {axis} {say_place(places[0])} to {say_place(places[-1])}"
+    says = f"{metric.title} from {say_factor(axis)} {say_place(places[0])} to {say_place(places[-1])}"
     return Part(says, metric, effect, sign, margin, numbers)
 
 
@@ -141,7 +140,7 @@ def _why(found: Paired, axis: str, margins: Margins) -> str:
     """Why there is nothing to compare."""
     if found.reason:
         return f"{', '.join(margins)}: {found.reason}"
-    return f"no cells that differ in {axis} alone"
+    return f"no cells that differ in {say_factor(axis)} alone"
 
 
 def _verdict(claim: Trend | Plateau | Rescue, parts: Sequence[Part], pairs: Sequence[Paired], method: str) -> Verdict:

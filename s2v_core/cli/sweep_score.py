@@ -130,7 +130,7 @@ def experiments(
     with command(as_json) as done:
         import time
 
-        from ..experiments.run import run_experiments
+        from ..experiments import run_experiments
 
         start = time.monotonic()
         with progress() as show:

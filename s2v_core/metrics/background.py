@@ -81,11 +81,8 @@ class _Reference:
             self.how = "; nobody was found in the reference"
             return place
         scale, dx, dy = fit_transform(size, target, self._inputs.fit)
-        both = scale * self.scale
-        everybody = tuple(
-            type(one)(one.points * both + np.array([dx, dy]) * self.scale, one.seen, one.height * both)
-            for one in found.bodies()[0][1]
-        )
+        moved = dx * self.scale, dy * self.scale
+        everybody = tuple(one.scaled(scale * self.scale, *moved) for one in found.bodies()[0][1])
         return place & ~masks_of(everybody, 1.0, self.shape)
 
     def _inside(self, size: tuple[int, int], target: tuple[int, int]) -> tuple[slice, slice]:

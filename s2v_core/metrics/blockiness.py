@@ -16,10 +16,11 @@ _STRIDE = 3  # frames between those that are looked at
 
 
 def measure(subject: Subject) -> Score:
-    """Mean step across the lines of an 8 pixel grid over the mean step elsewhere: 1 where no grid shows. Raises Missing.
+    """Mean step across the lines of an 8 pixel grid over the mean step elsewhere: 1 where no grid shows.
 
     The grid begins at the picture's corner, so a clip that was cropped or resized afterwards hides its blocks. Steps of
-    more than 32 levels are edges of what is shown and do not count. After Wang, Sheikh and Bovik 2002.
+    more than 32 levels are edges of what is shown and do not count. After Wang, Sheikh and Bovik 2002. Raises Missing
+    for tiny pictures.
     """
     import cv2
 

@@ -1,9 +1,9 @@
 """Colours of a region as numbers that can be averaged and compared: quantiles along directions of CIELAB.
 
-The distance of two regions is their sliced Wasserstein distance (Bonneel et al. 2015): for regions of one colour each it
-is exactly their ΔE (CIE 1976), for patterns the ΔE by which pixels must change on average. Only the quantiles between
+The distance of two regions is their sliced Wasserstein distance (Bonneel et al. 2015): for regions of one colour each,
+it is their ΔE (CIE 1976), for patterns the ΔE by which pixels must change on average. Only the quantiles between
 15% and 85% count, so that a few pixels of something else do not matter. In this form the way from one region to
-another is a straight line, on which a third region has a place.
+another is a straight line, and mixing two pictures goes along it.
 """
 
 from __future__ import annotations
@@ -61,13 +61,12 @@ def distance(one: Array, other: Array) -> float:
     return float(np.sqrt(3 * np.mean((one - other) ** 2)))
 
 
-def share(seen: Array, own: Array, other: Array) -> float:
-    """How far a look has gone on the straight way from its ``own`` to an ``other``: 0 not at all, 1 all the way.
+def nearer(seen: Array, own: Array, other: Array) -> float:
+    """By which share of the way from its ``own`` to an ``other`` a look has come nearer to the other: at most 1.
 
-    Below 0 it went the other way, above 1 beyond; what goes sideways does not count.
+    On the straight way it is the share that was gone; a look that goes sideways or back comes no nearer: 0 and below.
     """
-    way = other - own
-    return float(np.mean((seen - own) * way) / np.mean(way**2))
+    return 1 - distance(seen, other) / distance(own, other)
 
 
 def seen_regions(*looks: Mapping[str, Array]) -> tuple[str, ...]:

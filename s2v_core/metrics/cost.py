@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from .missing import Missing
@@ -35,5 +36,5 @@ def _noted(subject: Subject, key: str) -> float:
 
 def _device(subject: Subject) -> str:
     fingerprint = subject.inputs.provenance.get("fingerprint")
-    device = fingerprint.get("device") if hasattr(fingerprint, "get") else None
+    device = fingerprint.get("device") if isinstance(fingerprint, Mapping) else None
     return f", on {device}" if device else ""

@@ -55,7 +55,7 @@ class Found:
         made = []
         for t in range(len(track)):
             here = {
-                p: body(track.points[t, p], track.scores[t, p], float(tall[t, p]))
+                int(p): body(track.points[t, p], track.scores[t, p], float(tall[t, p]))
                 for p in np.flatnonzero(people[t] & np.isfinite(tall[t]))
             }
             made.append((here.get(int(main[t])), tuple(here.values())))
@@ -70,8 +70,8 @@ class Found:
 def detect(clip: Clip, detector: Detector | str | None = None) -> Found:
     """The points of everybody in ``clip``. Raises Missing when no detector can be had or nobody is found.
 
-    ``detector``: a function, one of ``DETECTORS``, or None for "auto": the toy world's for a clip whose shorter side has
-    at most 128 pixels, else DWPose or BlazePose, whichever is there.
+    ``detector``: a function, one of ``DETECTORS``, or None for "auto": the toy world's for a clip whose shorter side
+    has at most 128 pixels, else DWPose or BlazePose, whichever is there.
     """
     how, index = "", np.arange(len(clip))
     try:

@@ -1,4 +1,4 @@
-"""Points read back from a drawn control video: each joint is a disc in a colour of its own, each limb a line in another.
+"""Points read back from a drawn control video: each joint is a disc in a colour of its own, each limb a line in one.
 
 What ``pose.draw`` draws (and controlnet-aux's DWPose, and VACE's annotator) is read in both palettes and at both line
 widths. Of everything that could be a joint, the skeleton is chosen whose limbs are drawn too.
@@ -104,7 +104,7 @@ def _people(frame: Array, style: _Style) -> list[Array]:
     if labels is None:
         return []
     left = _candidates(labels, style)
-    people = []
+    people: list[Array] = []
     while len(people) < _PEOPLE:
         chosen, _ = _skeleton(left, labels)
         if sum(one >= 0 for one in chosen) < _FEWEST:
@@ -192,33 +192,27 @@ def _candidates(labels: _Labels, style: _Style) -> list[Array]:
 
 
 def _peaks(match: Array, own: Array, radius: float) -> Array:
+    """The best places for a disc [K, 3]: x, y and the match there."""
     reach = int(np.ceil(1.5 * radius))
     peaks = []
-    match = match.copy()
+    left = match.copy()
     for _ in range(_CANDIDATES):
-        y, x = np.unravel_index(int(match.argmax()), match.shape)
-        best = float(match[y, x])
+        row, column = divmod(int(left.argmax()), left.shape[1])
+        best = float(left[row, column])
         if best <= 0:
             break
-        rows, columns = slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1)
-        window = match[rows, columns]
-        # Half hidden discs fit in several places alike: their middle is taken. Small discs lie between pixels.
+        top, start = max(0, row - reach), max(0, column - reach)
+        window = left[top : row + reach + 1, start : column + reach + 1]
         if radius == JOINT:
+            # Half hidden discs fit in several places alike: their middle is taken.
             ys, xs = np.nonzero(window >= best - 1e-4)
-            weights = np.ones(len(ys))
         else:
-            ys, xs = np.nonzero(own[rows, columns])
-            near = np.hypot(ys + rows.start - y, xs + columns.start - x) <= radius + 1
+            # Small discs lie between pixels.
+            ys, xs = np.nonzero(own[top : row + reach + 1, start : column + reach + 1])
+            near = np.hypot(ys + top - row, xs + start - column) <= radius + 1
             ys, xs = ys[near], xs[near]
-            weights = np.ones(len(ys))
-        peaks.append(
-            (
-                np.average(xs, weights=weights) + columns.start,
-                np.average(ys, weights=weights) + rows.start,
-                min(1, best),
-            )
-        )
-        match[rows, columns] = -1
+        peaks.append((float(xs.mean()) + start, float(ys.mean()) + top, min(1.0, best)))
+        window[:] = -1
     return np.array(peaks).reshape(-1, 3)
 
 

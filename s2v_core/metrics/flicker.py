@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from .frames import mean_score
@@ -20,5 +22,5 @@ def measure(subject: Subject) -> Score:
     frames = subject.clip.frames
     if len(frames) < 2:
         raise Missing("Steadiness needs two frames, and there is one.")
-    off = [sum(cv2.mean(cv2.absdiff(one, other))[:3]) / 3 for one, other in zip(frames, frames[1:], strict=False)]
+    off = [sum(cv2.mean(cv2.absdiff(one, other))[:3]) / 3 for one, other in pairwise(frames)]
     return mean_score(1 - np.array(off) / 255, f"{len(off)} pairs of frames")

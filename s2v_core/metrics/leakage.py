@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .colours import Array, average, distance, seen_regions, share
+from .colours import Array, average, distance, nearer, seen_regions
 from .frames import interval
 from .missing import Missing
 from .regions import BACKGROUND, CLOTHES
@@ -16,10 +16,10 @@ APART = 10.0  # ΔE between reference and training set from which on there is a 
 
 
 def measure(subject: Subject) -> Score:
-    """The place of the clip's colours on the straight way from the reference (0) to the training set (1).
+    """How much nearer the clip's colours are to the training set's than the reference's are: 0 no nearer, 1 the same.
 
     The mean over background and clothes, of those that differ by at least 10 ΔE between reference and training set.
-    Colours that change in another direction do not count. Raises Missing when neither differs so much.
+    Colours that change in another direction come no nearer. Raises Missing when neither differs so much.
     """
     training = training_look(subject.inputs)
     own = {name: average(looks) for name, looks in subject.reference_looks.items()}
@@ -65,4 +65,4 @@ def _share(
         for one in ({name: average(looks[name][frames]) for name in regions}, own, training.looks)
     )
     known = ~np.isnan(seen)
-    return share(seen[known], before[known], after[known])
+    return nearer(seen[known], before[known], after[known])

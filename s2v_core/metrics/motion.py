@@ -11,31 +11,33 @@ from .scorecard import Score
 from .subject import Subject
 from .warp import flow_of, flow_of_driving
 
-Array = np.ndarray
-_STILL = 2e-4  # of the shorter side, a frame: a driving clip that moves less has no motion to compare with
+_STILL = 2e-4  # of the height or side, a frame: a driving clip that moves less has no motion to compare with
 _STILL_POINTS = 1e-3  # of the height
 
 
 def measure(subject: Subject) -> Score:
-    """The length of the flow over that of the driving clip; without one, the joints' speed over the control's.
+    """The dancer's flow over that in the driving clip; without such a clip, the joints' speed over the control's.
 
-    Both clips' flow is in shares of their shorter side. Raises Missing when there is neither, or it stands still.
+    Flow counts within the dancer's outline and in their heights, so that neither size nor place matters; where nobody
+    is found in one of both clips, the flow of the whole picture in shares of its shorter side. Raises Missing when
+    there is nothing to compare with, or it stands still.
     """
-    if subject.inputs.driving is not None:
-        own, driving = flow_of(subject).moved, flow_of_driving(subject).moved
-        if driving.mean() < _STILL:
-            raise Missing("Nothing moves in the driving clip.")
-        low, high = interval(len(own), lambda chosen: float(own[chosen].mean()))
-        ratio = float(driving.mean())
-        return Score(
-            float(own.mean()) / ratio,
-            None if low is None else low / ratio,
-            None if high is None else high / ratio,
-            f"flow of {own.mean():.2%} of the shorter side a frame, in the driving clip {ratio:.2%}",
-        )
-    if subject.inputs.control is None:
-        raise Missing("Neither a driving clip nor a control was given.")
-    return _by_points(subject)
+    if subject.inputs.driving is None:
+        if subject.inputs.control is None:
+            raise Missing("Neither a driving clip nor a control was given.")
+        return _by_points(subject)
+    own, driving = flow_of(subject), flow_of_driving(subject)
+    both = [own.danced, driving.danced]
+    what = "dancer's height"
+    if not all(np.isfinite(one).any() for one in both):
+        both, what = [own.moved, driving.moved], "picture's shorter side, as nobody was found in both"
+    mine, wanted = (one[np.isfinite(one)] for one in both)
+    ratio = float(wanted.mean())
+    if ratio < _STILL:
+        raise Missing("Nothing moves in the driving clip.")
+    low, high = interval(len(mine), lambda chosen: float(mine[chosen].mean()) / ratio)
+    said = f"flow of {mine.mean():.2%} of the {what} a frame, in the driving clip {ratio:.2%}"
+    return Score(float(mine.mean()) / ratio, low, high, said)
 
 
 def _by_points(subject: Subject) -> Score:

@@ -35,6 +35,10 @@ class Body:
     seen: Array
     height: float
 
+    def scaled(self, scale: float, dx: float = 0.0, dy: float = 0.0) -> Body:
+        """The person in a picture that was resized by ``scale`` and then moved."""
+        return Body(self.points * scale + np.array([dx, dy]), self.seen, self.height * scale)
+
     def has(self, *points: int) -> bool:
         """Whether all of these are seen."""
         return bool(self.seen[list(points)].all())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SettingsError
+from ..errors import Interrupted, SettingsError
 from .scorecard import NEEDS, Metric, Score, Scorecard, empty
 from .toy import TOY_METRICS
 
@@ -29,12 +29,12 @@ _ALL = (
     Metric(
         "identity_face",
         "Face",
-        "higher",
-        "",
-        (0.0, 1.0),
+        "lower",
+        "distance",
+        (0.0, None),
         ("clip", "reference", "face"),
-        "cosine similarity of face embeddings, times the share of frames in which a face is found",
-        "How much the face is that of the reference picture.",
+        "distance of dlib's face embeddings (King 2009), in the frames in which a face is found",
+        "How far the face is from the one in the reference picture: below 0.6 it is the same person.",
     ),
     Metric(
         "background",
@@ -51,9 +51,9 @@ _ALL = (
         "Leakage",
         "lower",
         "",
-        (None, None),
+        (None, 1.0),
         ("clip", "reference", "training", "pose"),
-        "projection of the colours' shift on the way from the reference to the training set",
+        "1 - distance to the training set over the reference's distance to it, by colours in CIELAB",
         "How far background and clothes have gone from the reference (0) to the training set (1).",
     ),
     Metric(
@@ -92,9 +92,9 @@ _ALL = (
         "neutral",
         "x driving",
         (0.0, None),
-        ("clip", "driving"),
-        "mean length of the optical flow (DIS, Kroeger et al. 2016) over that of the driving clip",
-        "How much moves, as a multiple of the driving clip: 1 is as much.",
+        ("clip", "control", "pose"),
+        "mean length of the dancer's optical flow (DIS, Kroeger et al. 2016) over that in the driving clip",
+        "How much the dancer moves, as a multiple of the driving clip: 1 is as much.",
         ideal=1.0,
     ),
     Metric(
@@ -157,10 +157,45 @@ _ALL = (
         "noted while the clip was rendered",
         "How much memory the rendering needed at most.",
     ),
+    Metric(
+        "clip_text",
+        "Prompt (CLIP)",
+        "higher",
+        "",
+        (-1.0, 1.0),
+        ("clip", "text", "clip weights"),
+        "cosine of CLIP's vectors (CLIPScore without its factor, Hessel et al. 2021)",
+        "How well the frames fit the prompt.",
+        default=False,
+    ),
+    Metric(
+        "dino_reference",
+        "Reference (DINOv2)",
+        "higher",
+        "",
+        (-1.0, 1.0),
+        ("clip", "reference", "dino weights"),
+        "cosine of DINOv2's vectors (Oquab et al. 2023), as in VBench's subject consistency",
+        "How much the frames show what the reference picture shows.",
+        default=False,
+    ),
+    Metric(
+        "dino_leakage",
+        "Leakage (DINOv2)",
+        "lower",
+        "",
+        (-2.0, 2.0),
+        ("clip", "reference", "training", "dino weights"),
+        "cosine of DINOv2's vectors to the training set less that to the reference",
+        "How much more the frames are like the training set than like the reference picture.",
+        default=False,
+    ),
 )
 # Where a metric is measured, when that is not the function ``measure`` of the file of its name.
 _MEASURES: Mapping[str, str] = MappingProxyType(
     {
+        "dino_reference": "dino:measure_reference",
+        "dino_leakage": "dino:measure_leakage",
         "pose_pck": "pose:measure_pck",
         "pose_oks": "pose:measure_oks",
         "pose_mpjpe": "pose:measure_mpjpe",
@@ -172,8 +207,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric
 
 
 def default_metrics() -> tuple[str, ...]:
-    """The metrics that are measured when nobody chose; none of them downloads anything."""
-    return tuple(metric.name for metric in METRICS.values() if metric.default)
+    """The metrics that are measured when nobody chose: those that need no model of their own, and those whose is there.
+
+    None of them downloads anything.
+    """
+    from .weights import WEIGHTS, find_vision
+
+    there = {need for need, model in WEIGHTS.items() if find_vision(model) is not None}
+    return tuple(metric.name for metric in METRICS.values() if metric.default or (there & set(metric.needs)))
 
 
 def chosen_metrics(names: Iterable[str] | None) -> tuple[Metric, ...]:
@@ -198,14 +239,20 @@ def score_clip(
     provenance: Mapping[str, Any] | None = None,
     metrics: Iterable[str] | None = None,
     detector: Any = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Scorecard:
     """Measure a clip. What cannot be measured is empty and says why.
 
     ``frames``: a ``Clip`` or uint8 [T, H, W, 3]. ``control``: the pose video (``Clip`` or frames) or its ``PoseTrack``.
-    ``reference``: uint8 [H, W, 3], or several. ``training``: the folder of a prepared training set, or clips and
-    pictures. ``driving``: the clip that the pose was taken from. ``provenance``: what ``cell.json`` says.
-    ``metrics``: names, None for ``default_metrics()``. ``detector``: a function Clip -> PoseTrack, None for the
-    project's own pose backend. Raises SettingsError for unknown names and for inputs of another kind.
+    ``reference``: uint8 [H, W, 3], or several, of which the first one counts. ``training``: the folder of a training
+    set, or clips and pictures. ``driving``: the clip that the pose was taken from. ``provenance``: what ``cell.json``
+    says. ``metrics``: names, None for ``default_metrics()``. ``detector``: a function Clip -> PoseTrack, or "toy",
+    "blazepose" or "dwpose"; None takes the toy world's for clips of up to 128 pixels and else the project's own pose
+    backend. ``on_progress(metrics done, metrics in all)``; ``should_stop`` is asked before each.
+
+    What clips share (points of the reference, look of the training set) is remembered in this process. Raises
+    SettingsError for unknown names and for inputs of another kind, and Interrupted.
     """
     from .inputs import as_clip, gather
     from .subject import Subject
@@ -219,14 +266,20 @@ def score_clip(
         detector=detector,
     )
     subject = Subject(as_clip(frames), inputs)
-    return Scorecard({metric.name: _measure(metric, subject) for metric in chosen_metrics(metrics)})
+    chosen = chosen_metrics(metrics)
+    scores: dict[str, Score] = {}
+    for metric in chosen:
+        if should_stop and should_stop():
+            raise Interrupted(f"Stopped after {len(scores)} of {len(chosen)} metrics.")
+        scores[metric.name] = _measure(metric, subject)
+        if on_progress:
+            on_progress(len(scores), len(chosen))
+    return Scorecard(scores)
 
 
 def _measure(metric: Metric, subject: Subject) -> Score:
     from .missing import Missing
 
-    if metric.name in TOY_METRICS:
-        return replace(empty(f"{NEEDS['truth']} is not given"), version=metric.version)
     if metric.name in TOY_METRICS:
         return replace(empty(f"{NEEDS['truth']} is not given"), version=metric.version)
     module, _, function = _MEASURES.get(metric.name, metric.name).partition(":")

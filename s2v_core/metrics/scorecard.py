@@ -150,12 +150,12 @@ class Scorecard:
 
 def _score(name: str, said: Mapping[str, Any]) -> Score:
     try:
-        numbers = [None if said.get(key) is None else float(said[key]) for key in ("value", "low", "high")]
+        value, low, high = (None if said.get(key) is None else float(said[key]) for key in ("value", "low", "high"))
         how, version = str(said.get("how") or ""), str(said.get("version") or "1")
         reason = str(said.get("reason") or "")
-        if numbers[0] is None and not reason:
+        if value is None and not reason:
             reason = "no value was noted"
-        return Score(*numbers, how=how, reason=reason, version=version)
+        return Score(value, low, high, how=how, reason=reason, version=version)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SettingsError(
             f"The score {name!r} cannot be read.", expected="what Scorecard.to_json gives", got=repr(error)

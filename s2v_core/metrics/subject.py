@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 COLOUR_SIDE = 240  # pixels of the shorter side at which colours are taken
 COLOUR_FRAMES = 27  # at most, evenly spread
+_CALM = 0.8  # pixels of blur at that size: noise is no colour
 MARGIN = 0.06  # heights around the person that are neither person nor background
 
 
@@ -60,8 +61,8 @@ class Subject:
         return self.once("reference looks", self._reference_looks)
 
     def _reference_looks(self) -> dict[str, Array]:
-        picture = self.inputs.picture()
-        return looks_of(Clip(picture[None], self.clip.fps), need_person(self.inputs.points_of_picture(), "reference"))
+        picture = Clip(self.inputs.picture()[None], self.clip.fps)
+        return looks_of(picture, need_person(self.inputs.points_of_picture(), "reference"))
 
 
 def looks_of(clip: Clip, found: Found, most: int = COLOUR_FRAMES) -> dict[str, Array]:
@@ -69,6 +70,8 @@ def looks_of(clip: Clip, found: Found, most: int = COLOUR_FRAMES) -> dict[str, A
 
     A region that is not seen in a frame is NaN there. Clothes are the main person's; background is outside everybody.
     """
+    import cv2
+
     bodies = found.bodies()
     seen = np.flatnonzero([main is not None for main, _ in bodies])
     chosen = seen[np.unique(np.linspace(0, len(seen) - 1, min(most, len(seen))).round().astype(int))]
@@ -78,8 +81,8 @@ def looks_of(clip: Clip, found: Found, most: int = COLOUR_FRAMES) -> dict[str, A
     for t in chosen:
         main, everybody = bodies[t]
         assert main is not None
-        lab = to_lab(resize(clip.frames[found.index[t]], size))
-        for region, mask in clothes_masks(scaled(main, scale), lab.shape[:2]).items():
+        lab = to_lab(cv2.GaussianBlur(resize(clip.frames[found.index[t]], size), (0, 0), _CALM))
+        for region, mask in clothes_masks(main.scaled(scale), lab.shape[:2]).items():
             made[region].append(look(lab, mask))
         made[BACKGROUND].append(look(lab, ~masks_of(everybody, scale, lab.shape[:2])))
     return {region: np.stack(looks) if looks else NOWHERE[None] for region, looks in made.items()}
@@ -89,10 +92,5 @@ def masks_of(bodies: tuple[Body, ...], scale: float, shape: tuple[int, int], mar
     """Bool [H, W]: where any of these people is, or within ``margin`` heights."""
     mask = np.zeros(shape, bool)
     for one in bodies:
-        mask |= person_mask(scaled(one, scale), shape, margin)
+        mask |= person_mask(one.scaled(scale), shape, margin)
     return mask
-
-
-def scaled(person: Body, scale: float, dx: float = 0.0, dy: float = 0.0) -> Body:
-    """The person in a picture that was resized by ``scale`` and then moved."""
-    return Body(person.points * scale + np.array([dx, dy]), person.seen, person.height * scale)

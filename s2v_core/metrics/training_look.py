@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,27 +46,44 @@ class _Member:
 
 def training_look(inputs: Inputs) -> TrainingLook:
     """The look of the set that the inputs name, worked out once while its files stay as they are. Raises Missing."""
+    key, members = _set(inputs)
+    return remembered(("training", key, inputs.detector), lambda: _look(members, inputs.detector))
+
+
+def training_pictures(inputs: Inputs) -> tuple[Hashable, Callable[[], list[Array]]]:
+    """What identifies the set, and a function that gives a picture of the middle of its clips. Raises Missing."""
+    key, members = _set(inputs)
+
+    def pictures() -> list[Array]:
+        clips = (one.clip if isinstance(one.clip, Clip) else _read(one.clip) for one in _chosen(members))
+        return [np.asarray(clip.frames[len(clip) // 2]) for clip in clips]
+
+    return key, pictures
+
+
+def _set(inputs: Inputs) -> tuple[Hashable, list[_Member]]:
     if inputs.training is None:
         raise Missing("No training set was given.")
     if isinstance(inputs.training, Path):
         members = _members(inputs.training)
-        key: Any = canonical_json([[str(one.clip), *_stamp(one.clip)] for one in members if isinstance(one.clip, Path)])
-    else:
-        members = [_Member(clip) for clip in inputs.training]
-        key = tuple(clip.sha256() for clip in inputs.training)
-    return remembered(("training", key, inputs.detector), lambda: _look(members, inputs.detector))
+        files = [one.clip for one in members if isinstance(one.clip, Path)]
+        return canonical_json([[str(file), *_stamp(file)] for file in files]), members
+    return tuple(clip.sha256() for clip in inputs.training), [_Member(clip) for clip in inputs.training]
+
+
+def _chosen(members: list[_Member]) -> list[_Member]:
+    picked = np.linspace(0, len(members) - 1, min(MOST_CLIPS, len(members))).round().astype(int)
+    return [members[i] for i in np.unique(picked)]
 
 
 def _look(members: list[_Member], detector: Detector | str | None) -> TrainingLook:
     from .subject import looks_of
 
-    chosen = [members[i] for i in np.unique(np.linspace(0, len(members) - 1, min(MOST_CLIPS, len(members))).round())
-              .astype(int)]  # fmt: skip
     found: dict[str, list[Array]] = {}
     hows: dict[str, None] = {}
     failed = ""
     used = 0
-    for member in chosen:
+    for member in _chosen(members):
         try:
             clip, people = _seen(member, detector)
         except Missing as missing:
@@ -78,8 +95,8 @@ def _look(members: list[_Member], detector: Detector | str | None) -> TrainingLo
             found.setdefault(region, []).append(average(looks))
     if not used:
         raise Missing(f"In the training set nobody was found: {failed}")
-    looks = {region: average(np.stack(of)) for region, of in found.items()}
-    return TrainingLook(looks, used, len(members), " and ".join(hows))
+    means = {region: average(np.stack(of)) for region, of in found.items()}
+    return TrainingLook(means, used, len(members), " and ".join(hows))
 
 
 def _seen(member: _Member, detector: Detector | str | None) -> tuple[Clip, Found]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from .detect import Found
 from .flow import Flow, follow
 from .frames import mean_score
 from .inputs import remembered
@@ -25,7 +28,7 @@ def measure(subject: Subject) -> Score:
 
 def flow_of(subject: Subject) -> Flow:
     """The clip's flow, worked out once. Raises Missing for a single frame."""
-    return subject.once("flow", lambda: follow(subject.clip))
+    return subject.once("flow", lambda: follow(subject.clip, _people(lambda: subject.found)))
 
 
 def flow_of_driving(subject: Subject) -> Flow:
@@ -36,4 +39,16 @@ def flow_of_driving(subject: Subject) -> Flow:
     if driving is None:
         raise Missing("No driving clip was given.")
     part = first_frames(driving, len(subject.clip))
-    return remembered(("flow", part.sha256()), lambda: follow(part))
+    inputs = subject.inputs
+    return remembered(
+        ("flow", part.sha256(), inputs.detector), lambda: follow(part, _people(lambda: inputs.points_of(part)))
+    )
+
+
+def _people(find: Callable[[], Found]) -> Found | None:
+    """Who is found, or None where nobody can be."""
+    try:
+        found = find()
+    except Missing:
+        return None
+    return found if found.people.any() else None

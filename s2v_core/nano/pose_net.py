@@ -1,6 +1,6 @@
 """A small net that finds the points of the toy world's dancers, also in pictures that a model made of them.
 
-A U-net of 0.3M parameters for pictures of 96 x 96: a map of 48 x 48 cells for each of the 24 points of body and feet,
+A U-net of 0.26M parameters for pictures of 96 x 96: a map of 48 x 48 cells for each of the 24 points of body and feet,
 and beside each map one cell more for "not in the picture". Trained by ``training/pose.py`` on drawn scenes alone.
 """
 
@@ -17,7 +17,7 @@ from .body import KNOWN
 SIDE = 96  # pixels of the picture that the net sees
 CELL = 2  # pixels a cell of the maps
 COUNT = KNOWN.stop - KNOWN.start
-_WIDTHS = (16, 24, 32, 48, 64)
+_WIDTHS = (12, 16, 24, 40, 56)
 _AROUND = 2  # cells around the highest one whose mean is the point
 
 Array = np.ndarray[Any, Any]

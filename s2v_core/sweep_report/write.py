@@ -8,13 +8,11 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-import numpy as np
 
 from .. import __version__
 from ..errors import Interrupted, SettingsError
@@ -23,11 +21,8 @@ from ..sweeps.run import SweepResult
 from ..sweeps.scores import Scores, say_score
 from . import clips, facts
 from .findings import Findings, Number, findings_json, whiskers
+from .inputs import Frames, Input, as_inputs
 from .options import ReportOptions
-
-Frames = np.ndarray[Any, np.dtype[np.uint8]]
-# Pictures above the cells: name -> frames uint8 [T, H, W, 3]; one frame is a still picture.
-Inputs = Mapping[str, Frames]
 
 PAGE = Path(__file__).with_name("page")
 # The scripts in their order: each may use what stands before it.
@@ -45,7 +40,7 @@ def write_report(
     *,
     options: ReportOptions | None = None,
     findings: Findings | None = None,
-    inputs: Inputs | None = None,
+    inputs: Mapping[str, Frames] | Iterable[Input] = (),
     scores: Scores | None = None,
     title: str = "",
     on_progress: Callable[[int, int], None] | None = None,
@@ -55,7 +50,8 @@ def write_report(
 
     ``path``: ends in .html. With ``options.beside`` the clips lie in a folder called as the page with ``_clips`` at its
     end; what an earlier report left there is replaced. ``findings``: what an analysis says of the scores.
-    ``inputs``: the control video and references, shown above the cells in step with them. ``scores``: cell id ->
+    ``inputs``: control videos and references, shown above the cells in step with them: those of ``inputs_of``, or name
+    -> frames uint8 [T, H, W, 3], of which one alone is a still picture. ``scores``: cell id ->
     metric -> value (see ``sweeps.scores``), those in the store when left out. ``title``: the sweep's name when empty.
     ``on_progress(clips done, clips in all)``. The same cells and scores give the same bytes.
 
@@ -80,7 +76,7 @@ def write_report(
         else:
             folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="s2v-report-")))
         packer = _Packer(folder, chosen, _tile(chosen, said), on_progress, should_stop)
-        packer.pack(result, known, inputs or {}, said)
+        packer.pack(result, known, as_inputs(inputs), said)
         if chosen.beside:
             for file in packer.files.values():
                 said["files"][file.stem + file.suffix] = f"{quote(beside.name)}/{quote(file.name)}"
@@ -114,7 +110,7 @@ class _Packer:
         self._on_progress, self._should_stop = on_progress, should_stop
 
     def pack(
-        self, result: SweepResult, known: tuple[facts.CellFacts, ...], inputs: Inputs, said: dict[str, Any]
+        self, result: SweepResult, known: tuple[facts.CellFacts, ...], inputs: tuple[Input, ...], said: dict[str, Any]
     ) -> None:
         distinct = {one.cell.id: one for one in known if one.state == "there"}
         total = len(distinct) + len(inputs)
@@ -135,15 +131,16 @@ class _Packer:
             cell["clip"] = made.get(cell["id"])
         base = facts.base_fps(known)
         said["inputs"] = []
-        for number, (name, frames) in enumerate(inputs.items(), start=1):
+        for number, given in enumerate(inputs, start=1):
             stem = self._folder / f"input-{number}"
+            frames = given.frames
             height, width = frames.shape[1:3]
             if len(frames) == 1:
                 self._keep(clips.pack_still(frames[0], stem))
                 shown: dict[str, Any] = {"still": f"{stem.name}{clips.STILL}", "size": [width, height]}
             else:
                 shown = {"clip": self._clip(iter(frames), len(frames), base, (width, height), stem)}
-            said["inputs"].append({"name": name, **shown})
+            said["inputs"].append({"name": given.name, "axis": given.axis, "at": given.at, **shown})
             tell()
         said["files"] = {}
 

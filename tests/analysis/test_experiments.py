@@ -12,7 +12,7 @@ import pytest
 # Bits can only be compared where MKL does not round by the place in memory. It reads this before its first use.
 os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
 
-from s2v_core.experiments.run import METRICS, PEOPLE, experiment_files, run_experiments, write_dancers
+from s2v_core.experiments import METRICS, PEOPLE, experiment_files, run_experiments, write_dancers
 from s2v_core.metrics.registry import METRICS as ALL
 from s2v_core.nano.score import cases
 from s2v_core.nano.world import HELD_OUT, caption, scene

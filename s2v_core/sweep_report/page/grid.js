@@ -1,7 +1,7 @@
 // The cells themselves: their canvases, headers and captions, and the focus among them.
 const views = new Map(); // cell's number -> its elements
 const onScreen = new Set(); // cells that are in view
-let overlay = null; // an input that is laid over the cells
+let overlaid = false; // whether the control videos lie over the cells
 
 const STAR = "M8 1.2l2 4.5 4.9.5-3.7 3.2 1.1 4.8L8 11.7l-4.3 2.5 1.1-4.8L1.1 6.2 6 5.7z";
 const DIAMOND = "M8 2l5 6-5 6-5-6z";
@@ -80,11 +80,20 @@ function drawCell(view) {
     } else if (onScreen.has(cell.number)) drawCell(view);
     settle();
   });
-  if (drawn && overlay) {
+  const over = drawn && overlaid && overlayOf(cell);
+  if (over) {
     context.globalCompositeOperation = "lighten";
-    drawSheet(context, overlay, state.frame, () => drawCell(view));
+    drawSheet(context, over, state.frame, () => drawCell(view));
     context.globalCompositeOperation = "source-over";
   }
+}
+
+// The control video of a cell, where it has the cell's shape.
+function overlayOf(cell) {
+  const shape = ([width, height]) => width / height;
+  const fitting = ({ clip, axis, at }) =>
+    clip && (axis === null || cell.at[axis] === at) && Math.abs(shape(clip.size) - shape(cell.clip.size)) < 0.02;
+  return facts.inputs.find(fitting)?.clip ?? null;
 }
 
 function drawCells() {

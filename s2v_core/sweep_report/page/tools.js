@@ -139,15 +139,12 @@ function inputTools() {
     shown.setAttribute("aria-pressed", !place.hidden);
     changed("inputs");
   }, { title: "Control video and references above the cells (I)", id: "show-inputs" });
-  const [width, height] = sizeOfAny();
-  // Only what has the shape of the cells can lie on them.
-  const alike = facts.inputs.find(({ clip }) => clip && Math.abs(clip.size[0] / clip.size[1] - width / height) < 0.02);
-  if (!alike) return [shown];
+  if (!cells.some((cell) => cell.clip && overlayOf(cell))) return [shown];
   const laid = press("Overlay", false, () => {
-    overlay = overlay ? null : alike.clip;
-    laid.setAttribute("aria-pressed", overlay !== null);
+    overlaid = !overlaid;
+    laid.setAttribute("aria-pressed", overlaid);
     changed("overlay");
-  }, { title: `Lay the ${alike.name} over every cell (O)`, id: "show-overlay" });
+  }, { title: "Lay the control video over every cell (O)", id: "show-overlay" });
   return [shown, laid];
 }
 

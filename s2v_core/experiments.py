@@ -1,6 +1,6 @@
 """The article's experiments with the nano model: one call renders, scores and judges them, and writes the report.
 
-Every ``*.yaml`` file of this folder is one experiment. They run over three dancers of the toy world whom the model
+Every ``*.yaml`` file of ``nano/experiments`` is one. They run over three dancers of the toy world whom the model
 never saw, with three seeds, in one store: what they have in common is computed once. A second call computes nothing.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .pages import write_index, write_pages, write_verdicts
+from .experiment_pages import write_index, write_pages, write_verdicts
 
 if TYPE_CHECKING:
-    from ..analysis.claimsfile import AnyClaim
+    from .analysis.claimsfile import AnyClaim
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "nano" / "experiments"
 # Scenes of the toy world that are held out of training, and whose trousers and walls are not the biased set's.
 PEOPLE = (9, 10, 11)
 WORLD = "toy"
@@ -34,8 +34,8 @@ def experiment_files() -> tuple[Path, ...]:
 
 def write_dancers(folder: Path) -> Path:
     """The dancers' pose videos and references, where the experiments look for them."""
-    from ..nano.world import HELD_OUT
-    from ..nano.write import INDEX, write_world
+    from .nano.world import HELD_OUT
+    from .nano.write import INDEX, write_world
 
     if not (folder / INDEX).is_file():
         write_world(folder, len(PEOPLE), start=PEOPLE[0], held=HELD_OUT, stick="fixed")
@@ -54,16 +54,16 @@ def run_experiments(
 ) -> dict[str, Any]:
     """Render and score the experiments into ``out``, and write verdicts and reports; tells where everything is.
 
-    ``files``: sweep files, those of this folder for None; their paths are relative to ``out``, into which they are
+    ``files``: sweep files, the project's own for None; their paths are relative to ``out``, into which they are
     copied. ``claims``: the article's for None. What a former run finished is not done again. Raises what the stages
     raise, and ``Interrupted`` when ``should_stop()`` says so; what was finished is kept.
     """
-    from ..analysis.claimsfile import load_claims
-    from ..assess import score_result, verdicts_of
-    from ..recipe import open_sweep_files
-    from ..sweeps.load import load_sweep
-    from ..sweeps.run import run_sweeps
-    from ..sweeps.store import CellStore
+    from .analysis.claimsfile import load_claims
+    from .assess import score_result, verdicts_of
+    from .recipe import open_sweep_files
+    from .sweeps.load import load_sweep
+    from .sweeps.run import run_sweeps
+    from .sweeps.store import CellStore
 
     tell = say or (lambda text: None)
     folder = Path(out).absolute()
@@ -85,7 +85,7 @@ def run_experiments(
     verdicts = verdicts_of(load_claims() if claims is None else claims, results)
     tell("Reports")
     named = {file.stem: result for file, result in zip(placed, results, strict=True)}
-    pages = write_pages(named, verdicts, folder, should_stop)
+    pages = write_pages(named, verdicts, ready.renderers, folder, should_stop)
     return {
         "report": write_index(folder, verdicts, results, pages),
         "pages": list(pages.values()),

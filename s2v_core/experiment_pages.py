@@ -8,18 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import write_text_atomic
+from .files import write_text_atomic
 
 if TYPE_CHECKING:
-    from ..analysis.verdict import Part, Verdict
-    from ..sweeps.run import SweepResult
+    from .analysis.verdict import Part, Verdict
+    from .studio import Studio
+    from .sweeps.run import SweepResult
+    from .sweeps.scene import PoseSource
+    from .video.clip import Clip
+    from .wan.settings import SampleSettings
 
-TEMPLATE = Path(__file__).with_name("index.html")
+TEMPLATE = Path(__file__).parent / "nano" / "experiments" / "index.html"
 
 
 def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, Path]:
     """verdicts.json and verdicts.md; the same scores give the same bytes."""
-    from ..analysis.verdict import markdown
+    from .analysis.verdict import markdown
 
     said = json.dumps([verdict.to_json() for verdict in verdicts], ensure_ascii=False, indent=1)
     write_text_atomic(folder / "verdicts.json", f"{said}\n")
@@ -30,24 +34,32 @@ def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, Path]
 def write_pages(
     results: Mapping[str, SweepResult],
     verdicts: Sequence[Verdict],
+    studio: Studio,
     folder: Path,
-    should_stop: Callable[[], bool] | None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> dict[str, Path]:
     """A report of each experiment, with the verdicts that its cells say something of; by the experiment's name.
 
-    ``results``: by the stem of the page's file. The verdicts' numbers are those of all experiments together.
+    ``results``: by the stem of the page's file. ``studio``: has read the pose videos. The verdicts' numbers are those
+    of all experiments together.
     """
-    from ..assess import verdicts_of
-    from ..sweep_report.analyse import analyse, claim_of
-    from ..sweep_report.write import write_report
+    from .assess import verdicts_of
+    from .sweep_report.analyse import analyse, claim_of
+    from .sweep_report.inputs import inputs_of
+    from .sweep_report.write import write_report
+
+    def control(pose: PoseSource, settings: SampleSettings) -> Clip | None:
+        made = studio.control(pose, settings)
+        return made.clip if made else None
 
     pages = {}
     for stem, result in results.items():
         own = verdicts_of([verdict.claim for verdict in verdicts], [result])
         here = [verdict for verdict, mine in zip(verdicts, own, strict=True) if mine.word != "not tested"]
         findings = replace(analyse(result, claims=()), claims=tuple(map(claim_of, here)))
+        inputs, _ = inputs_of(result, control)
         pages[result.sweep.name] = write_report(
-            result, folder / f"{stem}.html", findings=findings, should_stop=should_stop
+            result, folder / f"{stem}.html", findings=findings, inputs=inputs, should_stop=should_stop
         )
     return pages
 
@@ -76,6 +88,7 @@ def write_index(
         verdicts=verdicts,
         pages=listed,
         effect=_effect,
+        expected=_expected,
         cells=len(cells),
         seeds=len({cell.settings.seed for cell in cells.values()}),
         people=len({cell.scene.reference for cell in cells.values()}),
@@ -92,3 +105,12 @@ def _effect(part: Part) -> tuple[str, str]:
     if effect.low is None or effect.high is None:
         return value, ""
     return value, f"{effect.low:.3g} to {effect.high:.3g}".replace("-", "−")
+
+
+def _expected(part: Part) -> str:
+    """What the claim expects of an effect, and from which size on it matters."""
+    size = f"{abs(part.margin):g}{f' {part.metric.unit}' if part.metric.unit else ''}"
+    if part.margin < 0:
+        return f"expected: no loss beyond {size}"
+    side = "above 0" if part.sign > 0 else "below 0"
+    return f"expected: {side}" + (f"; from {size} on it matters" if part.margin else "")
