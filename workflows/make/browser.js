@@ -9,7 +9,7 @@ let page;
 let problems = [];
 
 // What ComfyUI's own scripts call the application, in all supported frontends.
-const APP = "(window.app ?? window.comfyAPI.app.app)";
+const APP = "(window.app ?? window.comfyAPI?.app?.app)";
 
 const RUN = ['[data-testid="queue-button"]', 'button[aria-label="Run"]', ".queue-button-group button"];
 

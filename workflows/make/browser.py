@@ -22,7 +22,9 @@ def what_is_missing() -> str:
         return f"there is no Chromium (or name one in CHROMIUM); run: {GET}"
     if not shutil.which("node"):
         return "there is no node; install Node.js"
-    done = subprocess.run(["node", "-e", "require('playwright-core')"], env=_environment(), capture_output=True, check=False)
+    done = subprocess.run(
+        ["node", "-e", "require('playwright-core')"], env=_environment(), capture_output=True, check=False
+    )
     return f"node has no playwright-core; run: {GET}" if done.returncode else ""
 
 

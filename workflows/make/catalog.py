@@ -14,7 +14,6 @@ from .experiments import (
     NEEDS,
     POSE_NEEDS,
     RESULT,
-    SUBJECT,
     SWEEP,
     SWEEP_HOW,
     WORDS,
@@ -36,6 +35,7 @@ from .schemas import Schema
 STEPS = 50  # as in workflows/sweeps
 GUIDANCE = 5.0
 GUIDANCES = range(1, 8)
+NANO = {"steps": 12, "guidance": 3.0, "seed": 1, "width": 96, "height": 96, "frames": 17}
 Maker = Callable[[Mapping[str, Schema]], Graph]
 
 
@@ -45,26 +45,23 @@ def quick_look(schemas: Mapping[str, Schema]) -> Graph:
     note(
         graph,
         "A quick look",
-        "**A LoRA learns more than its dance.** Twelve small videos of one drawn dancer: guidance from top to bottom, the "
-        "strength of a LoRA from left to right. The LoRA was trained on clips with one white stage and black trousers. As "
-        "its strength rises, both leak into the picture; guidance makes the prompt (other trousers, another wall) hold "
-        "against it.",
+        "**A LoRA learns more than its dance.** Twelve small videos of one drawn dancer: guidance from top to bottom, "
+        "the strength of a LoRA from left to right. The LoRA was trained on clips with one white stage and black "
+        "trousers. As its strength rises, both leak into the picture; guidance makes the prompt (other trousers, "
+        "another wall) hold against it.",
         "Nothing but this pack: the nano Wan-VACE comes along.\n",
         "Less than a minute on two cores of a CPU.",
-        "Press **Run**. The grid stands in group 4 and in `output/skeleton2video/quick_look`.\n\nChange `number` in Drawn "
-        "Dancer for another person and dance. Change the values of a Sweep Axis: only new videos are computed.\n\nTo let a "
-        "real dancer dance, choose a clip in the group at the bottom left, select its two nodes and press Ctrl+M.",
+        "Press **Run**. The grid stands in group 5 and in `output/skeleton2video/quick_look`.\n\nChange `number` in "
+        "Drawn Dancer for another person and dance. Change the values of a Sweep Axis: only new videos are "
+        "computed.\n\nNext: `drawn_dancer` lets this person dance your own clip.",
     )
     graph.group("1  Who dances what", MEDIA)
     dancer = graph.add("DrawnDancer", number=4)
     drawing = graph.add("DrawPose", pose=dancer["pose"], stick="fixed")
+    graph.add("PreviewImage", "The pose video", tall=PREVIEW, images=drawing["control video"])
     graph.column()
-    graph.add("PreviewImage", "The reference picture", tall=PREVIEW, images=dancer["reference"], width=300)
-    graph.group("A real dancer (muted: select both and press Ctrl+M)", "#555555", below=True)
-    clip = graph.add("LoadAistClip", yours=True, off=True, tall=PREVIEW, video="", frames=17, width=480, height=480)
-    graph.column()
-    pose = graph.add("ExtractPose", off=True, frames=clip["frames"], fps=clip["fps"], width=300)
-    dancer.values["pose"] = pose["pose"]
+    graph.add("PreviewImage", "The reference picture", tall=PREVIEW, images=dancer["reference"])
+    graph.add("PreviewImage", "As it should be", tall=PREVIEW, images=dancer["as it should be"])
     graph.group("2  Model", MODEL)
     wan = graph.add("LoadNanoWanVace")
     axes = axes_of(
@@ -74,9 +71,45 @@ def quick_look(schemas: Mapping[str, Schema]) -> Graph:
         title="3  What varies",
     )
     pictures = {"control_video": drawing["control video"], "reference": dancer["reference"]}
-    small = {"steps": 12, "guidance": 3.0, "seed": 1, "width": 96, "height": 96, "frames": 17}
-    sweep = run(graph, wan, dancer["prompt"], axes, wan["biased LoRA"], title="Run", **pictures, **small)
-    result(graph, sweep, title="4  Result", **pictures)
+    sweep = run(graph, wan, dancer["prompt"], axes, wan["biased LoRA"], title="4  Run", **pictures, **NANO)
+    result(graph, sweep, title="5  Result", **pictures)
+    return graph
+
+
+def drawn_dancer(schemas: Mapping[str, Schema]) -> Graph:
+    """A real clip's dance by the nano model."""
+    graph = Graph("drawn_dancer", schemas)
+    note(
+        graph,
+        "A drawn dancer dances your clip",
+        "The whole way once, small: the pose of your own clip is found, put on the body of a drawn person, drawn as a "
+        "pose video, and danced. What you learn here of clip and pose holds for the large model too.",
+        "- a dance clip of one person\n" + POSE_NEEDS + "\nThe nano Wan-VACE comes with this pack.\n",
+        "Seconds on any machine, once the pose is found (about a second a frame on a CPU, and kept for the next time).",
+        f"{GREEN}the clip. Press **Run**. See in **The pose** whether it was found well before you blame the model. "
+        "Change `number` in Drawn Dancer for another person.",
+    )
+    _, pose = media(graph, frames=17, width=480, height=480)
+    graph.group("2  Who dances", WORDS)
+    dancer = graph.add("DrawnDancer", number=4, pose=pose["pose"])
+    drawing = graph.add("DrawPose", pose=dancer["pose"], stick="fixed")
+    graph.add("PreviewImage", "The reference picture", tall=PREVIEW, images=dancer["reference"])
+    graph.column()
+    graph.add("PreviewImage", "The pose", tall=PREVIEW, images=drawing["control video"])
+    graph.group("3  Model and rendering", SWEEP)
+    wan = graph.add("LoadNanoWanVace")
+    sampler = graph.add(
+        "WanVaceSampler",
+        tall=PREVIEW,
+        model=wan["model"],
+        prompt=dancer["prompt"],
+        control_video=drawing["control video"],
+        reference=dancer["reference"],
+        **{**NANO, "steps": 16},
+    )
+    graph.group("4  Result", RESULT)
+    prefix = "skeleton2video/drawn_dancer"
+    graph.add("SaveVideo", "The video", tall=PREVIEW, video=sampler["video"], filename_prefix=prefix, wide=480)
     return graph
 
 
@@ -91,8 +124,8 @@ def pose_to_video(schemas: Mapping[str, Schema]) -> Graph:
         INPUT_NEEDS + NEEDS + POSE_NEEDS,
         said_time(passes(30, GUIDANCE), 1),
         f"{GREEN}the clip, the person's picture, and who is seen. Press **Run**. The pose video is there first: look "
-        "whether it has the dancer's steps before you wait for the rest. Previews come while the sampler works.\n\nA LoRA: "
-        "choose it in the grey node, select the node and press Ctrl+M.",
+        "whether it has the dancer's steps before you wait for the rest. Previews come while the sampler works.\n\nA "
+        "LoRA: choose it in the grey node, select the node and press Ctrl+M.",
     )
     clip, pose = media(graph, report=False)
     video = graph.add("CreateVideo", images=pose["control video"], fps=clip["fps"])
@@ -102,6 +135,7 @@ def pose_to_video(schemas: Mapping[str, Schema]) -> Graph:
     graph.group("4  Render", SWEEP)
     sampler = graph.add(
         "WanVaceSampler",
+        tall=PREVIEW,
         model=wan["model"],
         prompt=words["prompt"],
         control_video=pose["control video"],
@@ -109,10 +143,9 @@ def pose_to_video(schemas: Mapping[str, Schema]) -> Graph:
         loras=loras,
     )
     graph.group("5  Result", RESULT)
-    graph.add(
-        "SaveVideo", "The video", tall=PREVIEW, video=sampler["video"], filename_prefix="skeleton2video/video", width=640
-    )
-    graph.add("PreviewAny", "What was fitted or cut", tall=120, source=sampler["notes"], width=640)
+    graph.add("PreviewAny", "What was fitted or cut", tall=100, source=sampler["notes"], wide=640)
+    prefix = "skeleton2video/video"
+    graph.add("SaveVideo", "The video", tall=PREVIEW, video=sampler["video"], filename_prefix=prefix, wide=640)
     return graph
 
 
@@ -125,13 +158,13 @@ def dataset_preparation(schemas: Mapping[str, Schema]) -> Graph:
         "Dataset preparation",
         "Chosen clips of a folder become what a VACE LoRA is trained on: 81 frames at 16 a second, the pose video, the "
         "first frame as reference, and a prompt from the facts of the file name. Everything runs once for each clip.",
-        "- dance clips with AIST names (`gBR_sBM_c01_d04_mBR0_ch01.mp4`) in ComfyUI's `input` folder or one below it; other "
-        "names with `any_name`\n" + POSE_NEEDS + "- for captions only: `s2v models get florence-2-base`\n",
+        "- dance clips with AIST names (`gBR_sBM_c01_d04_mBR0_ch01.mp4`) in ComfyUI's `input` folder or one below it; "
+        "other names with `any_name`\n" + POSE_NEEDS + "- for captions only: `s2v models get florence-2-base`\n",
         "About as long as the pose takes: one clip of 81 frames in 1 to 2 minutes on a CPU, in seconds on a GPU.",
         f"{GREEN}folder and filters, and how many clips (`count`, up to 16). Press **Run**; files go to "
-        f"`output/{folder}`.\n\nThe caption node is muted: select it and press Ctrl+M to describe the dancer of the first "
-        "frame.\n\nFor hundreds of clips, with `metadata.csv` for the training and a page to check them, use the command "
-        "`s2v aist prepare CLIPS --out DATASET` (docs/dataset.md).",
+        f"`output/{folder}`.\n\nThe caption node is muted: select it and press Ctrl+M to describe the dancer of the "
+        "first frame.\n\nFor hundreds of clips, with `metadata.csv` for the training and a page to check them, use the "
+        "command `s2v aist prepare CLIPS --out DATASET` (docs/dataset.md).",
     )
     graph.group("1  Choose clips", MEDIA)
     clips = graph.add("AistDataset", yours=True, index=0, count=4, frames=81)
@@ -164,20 +197,23 @@ def _prompt_sweep(name: str, title: str, lora: bool) -> Maker:
         note(
             graph,
             title,
-            f"Three prompts that say the same facts, {whom}: an even description, weight on light and quality, weight on "
-            "the person staying the same. Everything else is equal, so what differs is the words' doing.",
+            f"Three prompts that say the same facts, {whom}: an even description, weight on light and quality, weight "
+            "on the person staying the same. Everything else is equal, so what differs is the words' doing.",
             INPUT_NEEDS + NEEDS + (LORA_NEEDS if lora else "") + POSE_NEEDS,
             said_time(3 * passes(STEPS, GUIDANCE), 3),
             f"{GREEN}the clip, the person's picture, and who is seen{', and your LoRA' if lora else ''}. "
             + SWEEP_HOW.format(name=name)
-            + "\n\nFor prompts of your own put a Sweep Axis with the axis `prompt` in place of Prompt Variants: one prompt "
+            + "\n\nFor prompts of your own put a Sweep Axis with the axis `prompt` in place of Prompt Variants: one "
+            "prompt "
             "a line, `[name]` in front.",
         )
         clip, pose = media(graph)
         graph.group("2  Person and words", WORDS)
         picture = graph.add("LoadImage", "The person who dances", yours=True, tall=PREVIEW, image="reference.png")
         card = graph.add("SubjectCard", "Who is seen", yours=True, **CARD)
-        words = graph.add("BuildDancePrompt", "The prompt where none varies", clip_name=clip["clip name"], card=card["card"])
+        words = graph.add(
+            "BuildDancePrompt", "The prompt where none varies", clip_name=clip["clip name"], card=card["card"]
+        )
         wan, loras = model(graph, lora)
         graph.group("4  What varies", SWEEP, below=True)
         variants = graph.add(
@@ -197,8 +233,9 @@ def _guidance(name: str, title: str, lora: bool) -> Maker:
     return sweep_workflow(
         name,
         title,
-        f"Guidance 1 to 7 with {whom}, everything else equal. 1 asks the prompt alone; above it the video is driven away "
-        "from the negative prompt, which sharpens what the words say and in the end burns colours and stiffens the dance.",
+        f"Guidance 1 to 7 with {whom}, everything else equal. 1 asks the prompt alone; above it the video is driven "
+        "away from the negative prompt, which sharpens what the words say and in the end burns colours and stiffens "
+        "the dance.",
         (("Guidance", "guidance", axis_of("guidance", "guidance")),),
         sum(passes(STEPS, guidance) for guidance in GUIDANCES),
         len(GUIDANCES),
@@ -223,6 +260,7 @@ def _steps(name: str, title: str, lora: bool) -> Maker:
 
 MAKERS: tuple[Maker, ...] = (
     quick_look,
+    drawn_dancer,
     dataset_preparation,
     pose_to_video,
     _guidance("guidance_sweep", "Guidance sweep, pretrained model", lora=False),
@@ -234,8 +272,8 @@ MAKERS: tuple[Maker, ...] = (
     sweep_workflow(
         "lora_strength_sweep",
         "LoRA strength sweep",
-        "Your LoRA at strengths from 0 to 1, everything else equal. 0 is the base model, bit for bit: how much of the LoRA "
-        "does the dance need, and from where on does it bring its own clothes, faces and stage?",
+        "Your LoRA at strengths from 0 to 1, everything else equal. 0 is the base model, bit for bit: how much of the "
+        "LoRA does the dance need, and from where on does it bring its own clothes, faces and stage?",
         (("Strength", "lora_strength", axis_of("lora_strength", "lora_strength")),),
         5 * passes(STEPS, GUIDANCE),
         5,
@@ -246,8 +284,8 @@ MAKERS: tuple[Maker, ...] = (
     sweep_workflow(
         "base_against_lora",
         "Base model against LoRA",
-        "The base model above, the same with your LoRA below, with three seeds from left to right: what differs between the "
-        "rows in every column is the LoRA's doing, not chance.",
+        "The base model above, the same with your LoRA below, with three seeds from left to right: what differs "
+        "between the rows in every column is the LoRA's doing, not chance.",
         (("Base or LoRA", "lora_on", "base, lora"), ("Seeds", "seed", "0, 1, 2")),
         6 * passes(STEPS, GUIDANCE),
         6,
@@ -259,8 +297,8 @@ MAKERS: tuple[Maker, ...] = (
         "inference_rescue",
         "Inference rescue",
         "A LoRA that leaks its training clips into the picture can often be saved without training it again: a lower "
-        "strength keeps the person, guidance makes the prompt hold against the LoRA. Strength from top to bottom, guidance "
-        "from left to right; look for the cell that still has the dance and already has your person.",
+        "strength keeps the person, guidance makes the prompt hold against the LoRA. Strength from top to bottom, "
+        "guidance from left to right; look for the cell that still has the dance and already has your person.",
         (("Strength", "lora_strength", "0.25, 0.5, 0.75, 1"), ("Guidance", "guidance", "1, 3, 5, 7")),
         4 * sum(passes(30, guidance) for guidance in (1, 3, 5, 7)),
         16,

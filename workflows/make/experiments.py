@@ -20,6 +20,7 @@ CARD = {
     "clothes": "a red shirt, loose grey trousers",
     "shoes": "white sneakers",
 }
+VIDEO = 340  # a preview of a square clip
 WIDE = 400  # names of files are to be seen whole
 MEDIA, WORDS, MODEL, SWEEP, RESULT = "#3f789e", "#8f6f3f", "#6a5a8f", "#3f7f6f", "#7f4f5f"
 
@@ -34,8 +35,8 @@ WAN_MODELS = tuple(
     {"name": file, "url": f"{_REPACKAGED}/{folder}/{file}", "directory": folder} for folder, file in WAN_FILES.values()
 )
 
-# One pass through the 1.3B at 832 x 480 and 81 frames on an RTX 4090: reckoned. Wan's README gives 261 s for 50 steps of
-# its text-to-video model, which are 100 passes of about 290 TFLOP; one with VACE and a reference has 462 TFLOP.
+# One pass through the 1.3B at 832 x 480 and 81 frames on an RTX 4090: reckoned. Wan's README gives 261 s for 50 steps
+# of its text-to-video model, which are 100 passes of about 290 TFLOP; one with VACE and a reference has 462 TFLOP.
 SECONDS_A_PASS = 261 / 100 * 462 / 290
 
 NEEDS = (
@@ -66,8 +67,8 @@ def said_time(count: int, videos: int) -> str:
     long = f"{round(minutes / 5) * 5 or 5} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
     many = f"{videos} videos, " if videos > 1 else ""
     return (
-        f"{many}{count} passes through the model: on an RTX 4090 roughly {long}, reckoned from Wan's published speed and "
-        f"not measured here. For a quick try set `frames` to 17 and `steps` to 10."
+        f"{many}{count} passes through the model: on an RTX 4090 roughly {long}, reckoned from Wan's published speed "
+        f"and not measured here. For a quick try set `frames` to 17 and `steps` to 10."
     )
 
 
@@ -82,10 +83,10 @@ def note(graph: Graph, title: str, shows: str, needs: str, takes: str, how: str)
 # Parts that most of them share
 
 
-def media(graph: Graph, report: bool = True) -> tuple[Node, Node]:
-    """Clip and pose. ``report``: with what the pose's net said."""
+def media(graph: Graph, report: bool = True, **piece: Any) -> tuple[Node, Node]:
+    """Clip and pose. ``report``: with what the pose's net said. ``piece``: of the clip."""
     graph.group("1  Clip and pose", MEDIA)
-    clip = graph.add("LoadAistClip", yours=True, tall=PREVIEW, video=CLIP)
+    clip = graph.add("LoadAistClip", yours=True, tall=VIDEO, video=CLIP, **piece)
     graph.column()
     pose = graph.add("ExtractPose", frames=clip["frames"], fps=clip["fps"])
     if report:
@@ -105,10 +106,11 @@ def person(graph: Graph, clip: Node) -> tuple[Node, Node]:
 def model(graph: Graph, lora: bool, off: bool = False) -> tuple[Node, Link | None]:
     """The model, and the LoRA."""
     graph.group("3  Model", MODEL)
-    wan = graph.add("LoadWanVace", width=WIDE, models=WAN_MODELS, **{name: file for name, (_, file) in WAN_FILES.items()})
+    files = {name: file for name, (_, file) in WAN_FILES.items()}
+    wan = graph.add("LoadWanVace", wide=WIDE, models=WAN_MODELS, **files)
     if not lora:
         return wan, None
-    return wan, graph.add("WanVaceLora", width=WIDE, yours=True, off=off, lora=LORA)["LoRAs"]
+    return wan, graph.add("WanVaceLora", wide=WIDE, yours=True, off=off, lora=LORA)["LoRAs"]
 
 
 def axes_of(graph: Graph, *axes: tuple[str, str, str], title: str = "4  What varies") -> Link:
@@ -117,7 +119,7 @@ def axes_of(graph: Graph, *axes: tuple[str, str, str], title: str = "4  What var
     before: Link | None = None
     for called, axis, values in axes:
         more = {} if before is None else {"axes": before}
-        before = graph.add("SweepAxis", called, width=WIDE, tall=60, axis=axis, values=values, **more)["axes"]
+        before = graph.add("SweepAxis", called, wide=WIDE, tall=60, axis=axis, values=values, **more)["axes"]
     assert before is not None
     return before
 
@@ -128,7 +130,7 @@ def result(graph: Graph, sweep: Node, title: str = "6  Result", **inputs: Any) -
     grid = graph.add("SweepGrid", tall=PREVIEW, sweep=sweep["sweep"], **inputs)
     graph.column()
     graph.add("PreviewAny", "What was computed", tall=120, source=grid["summary"])
-    graph.add("PreviewImage", "Contact sheet", tall=PREVIEW, images=grid["contact sheet"], width=480)
+    graph.add("PreviewImage", "Contact sheet", tall=PREVIEW, images=grid["contact sheet"], wide=480)
     return grid
 
 
@@ -138,7 +140,7 @@ def run(graph: Graph, model: Node, prompt: Link, axes: Link, loras: Link | None,
     graph.group(title, SWEEP)
     if loras is not None:
         more["loras"] = loras
-    return graph.add("RunSweep", model=model["model"], prompt=prompt, axes=axes, name=graph.name, **more)
+    return graph.add("RunSweep", tall=PREVIEW, model=model["model"], prompt=prompt, axes=axes, name=graph.name, **more)
 
 
 def wan_sweep(graph: Graph, *axes: tuple[str, str, str], lora: bool, **settings: Any) -> None:

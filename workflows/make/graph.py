@@ -1,4 +1,7 @@
-"""A graph out of a description: nodes in columns, columns in groups, groups from left to right; drawn and as API form."""
+"""A graph out of a description: nodes in columns, columns in groups, groups from left to right.
+
+Drawn, as the browser opens it, and in API form, as the server runs it.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ class Node:
         sockets = sum(not field.is_widget for field in self.schema.fields)
         height = max(sockets, len(self.schema.outputs), 1) * SLOT + 14 + self.tall
         for entry, more in self.schema.widgets:
-            height += WIDGET * (1 + len(more))
+            height += WIDGET * (1 + len(more) + entry.upload)
             if entry.multiline:
                 text = str(self.values.get(entry.name, entry.default or ""))
                 height += min(max(2, _lines(text, self.width)), MOST_LINES) * LINE if self.schema.category else 0
@@ -81,14 +84,16 @@ class Group:
 
     @property
     def height(self) -> int:
+        """As its longest column needs it."""
         return GROUP_TITLE + TITLE + max(map(_column_height, self.columns)) + PADDING
 
     def place(self, left: int, top: int, height: int) -> int:
-        """Put the group and its nodes there; gives its right edge. Pictures at the end of a column take what is left."""
+        """Put the group and its nodes there; gives its right edge. Pictures at a column's end take what is left."""
         x = left + PADDING
+        inside = height - (GROUP_TITLE + TITLE + PADDING)
         for column in self.columns:
             if column[-1].schema.type in STRETCH:
-                column[-1].tall += height - self.height + max(map(_column_height, self.columns)) - _column_height(column)
+                column[-1].tall += inside - _column_height(column)
             y = top + GROUP_TITLE + TITLE
             for node in column:
                 node.x, node.y = x, y
@@ -134,7 +139,7 @@ class Graph:
         self.bands[-1][-1].columns.append([])
 
     def add(self, type: str, title: str = "", *, yours: bool = False, off: bool = False, tall: int = 0,
-            models: tuple[Mapping[str, str], ...] = (), width: int = WIDTH, **values: Any) -> Node:  # fmt: skip
+            models: tuple[Mapping[str, str], ...] = (), wide: int = WIDTH, **values: Any) -> Node:  # fmt: skip
         """A node below the last one. ``values``: of its inputs; links are outputs of other nodes.
 
         ``yours``: the user has to set it. ``off``: muted. The pack's own nodes are called without their prefix.
@@ -146,7 +151,7 @@ class Graph:
                 _check_link(schema, name, entry.type, value)
             elif entry.choices and value not in entry.choices:
                 raise ValueError(f"{self.name}: {schema.type}.{name} has no choice {value!r}")
-        node = Node(schema, values, title, yours, off, tall, models, width=width)
+        node = Node(schema, values, title, yours, off, tall, models, width=wide)
         self.bands[-1][-1].columns[-1].append(node)
         return node
 

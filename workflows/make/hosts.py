@@ -40,6 +40,7 @@ class RunningHost:
 
     @property
     def url(self) -> str:
+        """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
     def get(self, path: str) -> Any:

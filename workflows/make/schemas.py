@@ -45,7 +45,7 @@ print("INFO" + json.dumps(info))
 class Field:
     """One input. ``type``: the socket's type, or one of WIDGETS. ``default``: None where there is none.
 
-    ``more``: what the browser keeps behind its value: "fixed" of a seed, "image" of an upload button that follows.
+    ``seed``: the browser keeps behind its value whether it is "fixed". ``upload``: a button to upload files follows.
     ``choices``: of a combo whose choices do not depend on files; else empty.
     """
 
@@ -64,6 +64,7 @@ class Field:
 
     @property
     def is_widget(self) -> bool:
+        """Whether it is a field with a value."""
         return self.type in WIDGETS
 
 
@@ -105,20 +106,16 @@ class Schema:
     def widgets(self) -> Iterator[tuple[Field, tuple[Any, ...]]]:
         """Every field with a value, and what stands behind it in a saved graph.
 
-        The browser puts an upload button at the end of the required fields.
+        The browser adds an upload button behind all fields; its value may be left out, so that fields that come later
+        find theirs.
         """
-        widgets = [field for field in self.fields if field.is_widget]
-        required = [field for field in widgets if not field.optional]
-        uploads = any(field.upload for field in widgets)
-        for field in widgets:
-            more: tuple[Any, ...] = ("fixed",) if field.seed else ()
-            if uploads and required and field is required[-1]:
-                more += ("image",)
-            yield field, more
+        for field in self.fields:
+            if field.is_widget:
+                yield field, ("fixed",) if field.seed else ()
 
 
 def read_info(root: Path | None = None) -> dict[str, Any]:
-    """What a host in ``root`` (COMFY_ROOT, else ~/comfy/ComfyUI) says of the pack's nodes, without starting a server."""
+    """What a host in ``root`` (COMFY_ROOT, else ~/comfy/ComfyUI) says of the pack's nodes. No server is started."""
     root = root or Path(os.environ.get("COMFY_ROOT") or Path.home() / "comfy" / "ComfyUI")
     environment = dict(os.environ, PYTHONPATH=os.environ.get("COMFY_OVERLAY", ""), PYTHONDONTWRITEBYTECODE="1")
     with tempfile.TemporaryDirectory() as base:
