@@ -1,13 +1,14 @@
-"""``python -m workflows.make``: see ``--help``."""
+"""Make the workflows and what belongs to them anew: `all`, after the nodes' forms or texts have changed."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import typer
 
+from . import locale
 from .catalog import all_workflows
+from .frozen import freeze as freeze_release
 from .schemas import ROOT, read_schemas
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -20,12 +21,25 @@ def text_of(said: object) -> str:
 
 
 @app.command()
-def graphs(out: Path = FOLDER) -> None:
+def graphs() -> None:
     """Write every workflow and its API twin."""
-    (out / "api").mkdir(parents=True, exist_ok=True)
     for name, graph in all_workflows(read_schemas()).items():
-        (out / f"{name}.json").write_text(text_of(graph.drawn()), encoding="utf-8")
-        (out / "api" / f"{name}.json").write_text(text_of(graph.api()), encoding="utf-8")
+        (FOLDER / f"{name}.json").write_text(text_of(graph.drawn()), encoding="utf-8")
+        (FOLDER / "api" / f"{name}.json").write_text(text_of(graph.api()), encoding="utf-8")
+
+
+@app.command()
+def texts() -> None:
+    """Write the English texts of the nodes, from which translations start."""
+    path = locale.FOLDER / "en" / locale.FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text_of(locale.node_defs(read_schemas())), encoding="utf-8")
+
+
+@app.command()
+def freeze(version: str) -> None:
+    """Keep the workflows and forms of a release in tests/frozen."""
+    typer.echo(freeze_release(version, read_schemas()))
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def drawn_dancer(schemas: Mapping[str, Schema]) -> Graph:
         f"{GREEN}the clip. Press **Run**. See in **The pose** whether it was found well before you blame the model. "
         "Change `number` in Drawn Dancer for another person.",
     )
-    _, pose = media(graph, frames=17, width=480, height=480)
+    _, pose = media(graph, frames=17, width=480, height=480, fit="letterbox")
     graph.group("2  Who dances", WORDS)
     dancer = graph.add("DrawnDancer", number=4, pose=pose["pose"])
     drawing = graph.add("DrawPose", pose=dancer["pose"], stick="fixed")
