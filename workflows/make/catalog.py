@@ -7,12 +7,8 @@ from collections.abc import Callable, Mapping
 from .experiments import (
     CARD,
     GREEN,
-    INPUT_NEEDS,
-    LORA_NEEDS,
     MEDIA,
     MODEL,
-    NEEDS,
-    POSE_NEEDS,
     RESULT,
     SWEEP,
     SWEEP_HOW,
@@ -22,14 +18,13 @@ from .experiments import (
     media,
     model,
     note,
-    passes,
     person,
     result,
     run,
-    said_time,
     sweep_workflow,
 )
 from .graph import PREVIEW, Graph
+from .needs import REFERENCE, RENDERED, passes, said_time
 from .schemas import Schema
 
 STEPS = 50  # as in workflows/sweeps
@@ -49,7 +44,7 @@ def quick_look(schemas: Mapping[str, Schema]) -> Graph:
         "the strength of a LoRA from left to right. The LoRA was trained on clips with one white stage and black "
         "trousers. As its strength rises, both leak into the picture; guidance makes the prompt (other trousers, "
         "another wall) hold against it.",
-        "Nothing but this pack: the nano Wan-VACE comes along.\n",
+        (),
         "Less than a minute on two cores of a CPU.",
         "Press **Run**. The grid stands in group 5 and in `output/skeleton2video/quick_look`.\n\nChange `number` in "
         "Drawn Dancer for another person and dance. Change the values of a Sweep Axis: only new videos are "
@@ -84,7 +79,7 @@ def drawn_dancer(schemas: Mapping[str, Schema]) -> Graph:
         "A drawn dancer dances your clip",
         "The whole way once, small: the pose of your own clip is found, put on the body of a drawn person, drawn as a "
         "pose video, and danced. What you learn here of clip and pose holds for the large model too.",
-        "- a dance clip of one person\n" + POSE_NEEDS + "\nThe nano Wan-VACE comes with this pack.\n",
+        ("clip", "pose"),
         "Seconds on any machine, once the pose is found (about a second a frame on a CPU, and kept for the next time).",
         f"{GREEN}the clip. Press **Run**. See in **The pose** whether it was found well before you blame the model. "
         "Change `number` in Drawn Dancer for another person.",
@@ -121,7 +116,7 @@ def pose_to_video(schemas: Mapping[str, Schema]) -> Graph:
         "Pose to video",
         "One video: the person of your picture dances what the dancer of your clip dances. The pose video steers the "
         "movement, the picture the person, the prompt both.",
-        INPUT_NEEDS + NEEDS + POSE_NEEDS,
+        RENDERED,
         said_time(passes(30, GUIDANCE), 1),
         f"{GREEN}the clip, the person's picture, and who is seen. Press **Run**. The pose video is there first: look "
         "whether it has the dancer's steps before you wait for the rest. Previews come while the sampler works.\n\nA "
@@ -158,8 +153,7 @@ def dataset_preparation(schemas: Mapping[str, Schema]) -> Graph:
         "Dataset preparation",
         "Chosen clips of a folder become what a VACE LoRA is trained on: 81 frames at 16 a second, the pose video, the "
         "first frame as reference, and a prompt from the facts of the file name. Everything runs once for each clip.",
-        "- dance clips with AIST names (`gBR_sBM_c01_d04_mBR0_ch01.mp4`) in ComfyUI's `input` folder or one below it; "
-        "other names with `any_name`\n" + POSE_NEEDS + "- for captions only: `s2v models get florence-2-base`\n",
+        ("folder", "pose", "captions"),
         "About as long as the pose takes: one clip of 81 frames in 1 to 2 minutes on a CPU, in seconds on a GPU.",
         f"{GREEN}folder and filters, and how many clips (`count`, up to 16). Press **Run**; files go to "
         f"`output/{folder}`.\n\nThe caption node is muted: select it and press Ctrl+M to describe the dancer of the "
@@ -199,7 +193,7 @@ def _prompt_sweep(name: str, title: str, lora: bool) -> Maker:
             title,
             f"Three prompts that say the same facts, {whom}: an even description, weight on light and quality, weight "
             "on the person staying the same. Everything else is equal, so what differs is the words' doing.",
-            INPUT_NEEDS + NEEDS + (LORA_NEEDS if lora else "") + POSE_NEEDS,
+            (*RENDERED, "lora") if lora else RENDERED,
             said_time(3 * passes(STEPS, GUIDANCE), 3),
             f"{GREEN}the clip, the person's picture, and who is seen{', and your LoRA' if lora else ''}. "
             + SWEEP_HOW.format(name=name)
@@ -209,7 +203,7 @@ def _prompt_sweep(name: str, title: str, lora: bool) -> Maker:
         )
         clip, pose = media(graph)
         graph.group("2  Person and words", WORDS)
-        picture = graph.add("LoadImage", "The person who dances", yours=True, tall=PREVIEW, image="reference.png")
+        picture = graph.add("LoadImage", "The person who dances", yours=True, tall=PREVIEW, image=REFERENCE)
         card = graph.add("SubjectCard", "Who is seen", yours=True, **CARD)
         words = graph.add(
             "BuildDancePrompt", "The prompt where none varies", clip_name=clip["clip name"], card=card["card"]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from s2v_core.sweeps.yamlfile import read_yaml
 
 from .graph import PREVIEW, Graph, Link, Node
+from .needs import CLIP, LORA, REFERENCE, RENDERED, WAN_FILES, WAN_MODELS, said_list, said_short, said_time
 from .schemas import ROOT, Schema
 
-CLIP = "gBR_sBM_c01_d04_mBR0_ch01.mp4"
-REFERENCE = "reference.png"
-LORA = "dance.safetensors"
 SUBJECT = "a young man with short black hair, in a red shirt, loose grey trousers and white sneakers"
 CARD = {
     "who": "a young man",
@@ -24,29 +23,6 @@ VIDEO = 340  # a preview of a square clip
 WIDE = 400  # names of files are to be seen whole
 MEDIA, WORDS, MODEL, SWEEP, RESULT = "#3f789e", "#8f6f3f", "#6a5a8f", "#3f7f6f", "#7f4f5f"
 
-_REPACKAGED = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files"
-WAN_FILES = {
-    "diffusion_model": ("diffusion_models", "wan2.1_vace_1.3B_fp16.safetensors"),
-    "vae": ("vae", "wan_2.1_vae.safetensors"),
-    "text_encoder": ("text_encoders", "umt5_xxl_fp8_e4m3fn_scaled.safetensors"),
-}
-# The browser offers to download what a user lacks of these.
-WAN_MODELS = tuple(
-    {"name": file, "url": f"{_REPACKAGED}/{folder}/{file}", "directory": folder} for folder, file in WAN_FILES.values()
-)
-
-# One pass through the 1.3B at 832 x 480 and 81 frames on an RTX 4090: reckoned. Wan's README gives 261 s for 50 steps
-# of its text-to-video model, which are 100 passes of about 290 TFLOP; one with VACE and a reference has 462 TFLOP.
-SECONDS_A_PASS = 261 / 100 * 462 / 290
-
-NEEDS = (
-    f"- `{WAN_FILES['diffusion_model'][1]}` in `models/diffusion_models`\n"
-    f"- `{WAN_FILES['vae'][1]}` in `models/vae`\n"
-    f"- `{WAN_FILES['text_encoder'][1]}` in `models/text_encoders`\n"
-)
-POSE_NEEDS = "- the pose files: `s2v models get dwpose`, or those that comfyui_controlnet_aux has\n"
-LORA_NEEDS = "- your LoRA for Wan2.1 1.3B in `models/loras`\n"
-INPUT_NEEDS = "- a dance clip, and a picture of the person who shall dance\n"
 GREEN = "Set the **green** nodes: "
 
 
@@ -56,28 +32,18 @@ def axis_of(name: str, axis: str) -> str:
     return str(read["axes"][axis])
 
 
-def passes(steps: int, guidance: float) -> int:
-    """Passes through the model that one video takes."""
-    return steps * (1 if guidance == 1 else 2)
-
-
-def said_time(count: int, videos: int) -> str:
-    """How long so many passes take, in words."""
-    minutes = count * SECONDS_A_PASS / 60
-    long = f"{round(minutes / 5) * 5 or 5} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
-    many = f"{videos} videos, " if videos > 1 else ""
-    return (
-        f"{many}{count} passes through the model: on an RTX 4090 roughly {long}, reckoned from Wan's published speed "
-        f"and not measured here. For a quick try set `frames` to 17 and `steps` to 10."
-    )
-
-
-def note(graph: Graph, title: str, shows: str, needs: str, takes: str, how: str) -> None:
+def note(graph: Graph, title: str, shows: str, needs: tuple[str, ...], takes: str, how: str) -> None:
     """The opening note."""
+    graph.shows, graph.needs = first_sentence(shows), said_short(needs)
     graph.note(
         title,
-        f"## What it shows\n{shows}\n\n## What it needs\n{needs}\n## How long\n{takes}\n\n## How\n{how}",
+        f"## What it shows\n{shows}\n\n## What it needs\n{said_list(needs)}\n## How long\n{takes}\n\n## How\n{how}",
     )
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop that ends a sentence."""
+    return re.split(r"(?<=[\w)*])[.] ", text, maxsplit=1)[0].rstrip(".") + "."
 
 
 # Parts that most of them share
@@ -167,7 +133,7 @@ def sweep_workflow(name: str, title: str, shows: str, axes: tuple[tuple[str, str
     def make(schemas: Mapping[str, Schema]) -> Graph:
         graph = Graph(name, schemas)
         green = "the clip, the person's picture, and who is seen" + (", and your LoRA" if lora else "")
-        needs = INPUT_NEEDS + NEEDS + (LORA_NEEDS if lora else "") + POSE_NEEDS
+        needs = (*RENDERED, "lora") if lora else RENDERED
         how = f"{GREEN}{green}. {SWEEP_HOW.format(name=name)}"
         note(graph, title, shows, needs, said_time(count, videos), how)
         wan_sweep(graph, *axes, lora=lora, **settings)

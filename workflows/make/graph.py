@@ -113,6 +113,7 @@ class Graph:
         self.bands: list[list[Group]] = []
         self.placed = False
         self.notes: list[Node] = []
+        self.shows = self.needs = ""  # in a sentence, and in a few words
 
     @property
     def groups(self) -> list[Group]:

@@ -22,14 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .experiments import CLIP, LORA, REFERENCE, WAN_FILES
+from .needs import CLIP, LORA, REFERENCE, WAN_FILES
 from .schemas import ROOT
 
 if TYPE_CHECKING:
     from s2v_core.video.clip import Clip
 
 PACK = "skeleton2video"
-SECONDS = 120
+SECONDS = 600  # to start, on a busy machine
 MORE_CLIPS = ("gLO_sBM_c01_d13_mLO2_ch03.mp4",)
 
 

@@ -56,9 +56,7 @@ def shoot(browser: Any, graph: Graph, shows: Iterable[str], runs: bool) -> bytes
             raise RuntimeError(f"{graph.name}: {done}")
     browser.close()
     wanted = set(shows)
-    boxes = [
-        (*node["pos"], *node["size"]) for node in browser.nodes() if not wanted or node["title"] in wanted
-    ]
+    boxes = [(*node["pos"], *node["size"]) for node in browser.nodes() if not wanted or node["title"] in wanted]
     left, top = min(box[0] for box in boxes) - 16, min(box[1] for box in boxes) - 60
     right, bottom = max(box[0] + box[2] for box in boxes) + 16, max(box[1] + box[3] for box in boxes) + 16
     box = [left, top, right - left, bottom - top]

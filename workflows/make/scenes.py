@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .catalog import NANO
-from .experiments import CARD, CLIP, REFERENCE, WAN_FILES
+from .experiments import CARD
 from .graph import Graph, Node
+from .needs import CLIP, REFERENCE, WAN_FILES
 from .schemas import PREFIX, Schema
 
 Build = Callable[[Graph], Any]
@@ -82,9 +83,7 @@ def _retarget_pose(graph: Graph) -> None:
     dance = graph.add("DrawnDancer", "Whose dance", number=4)
     person = graph.add("DrawnDancer", "Whose body", number=7)
     graph.column()
-    made = graph.add(
-        "RetargetPose", pose=dance["pose"], reference=person["reference"], reference_pose=person["pose"]
-    )
+    made = graph.add("RetargetPose", pose=dance["pose"], reference=person["reference"], reference_pose=person["pose"])
     graph.column()
     _see(graph, "Before and after", made["before and after"], 300, 460)
 
