@@ -6,7 +6,7 @@ import json
 
 import typer
 
-from . import locale
+from . import locale, readme
 from .catalog import all_workflows
 from .frozen import freeze as freeze_release
 from .schemas import ROOT, read_schemas
@@ -34,6 +34,14 @@ def texts() -> None:
     path = locale.FOLDER / "en" / locale.FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text_of(locale.node_defs(read_schemas())), encoding="utf-8")
+
+
+@app.command()
+def tables() -> None:
+    """Fill the tables of the README."""
+    schemas = read_schemas()
+    text = readme.FILE.read_text(encoding="utf-8")
+    readme.FILE.write_text(readme.filled(text, readme.tables(schemas, all_workflows(schemas))), encoding="utf-8")
 
 
 @app.command()

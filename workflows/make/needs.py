@@ -27,8 +27,8 @@ SECONDS_A_PASS = 261 / 100 * 462 / 290
 NEEDS = {
     "clip": ("a dance clip of one person", "a clip"),
     "folder": (
-        "dance clips with AIST names (`gBR_sBM_c01_d04_mBR0_ch01.mp4`) in ComfyUI's `input` folder or one below it; other "
-        "names with `any_name`",
+        f"dance clips with AIST names (`{CLIP}`) in ComfyUI's `input` folder or one below it; other names with "
+        "`any_name`",
         "clips",
     ),
     "person": ("a picture of the person who shall dance", "a person's picture"),

@@ -24,7 +24,7 @@ def tables(schemas: Mapping[str, Schema], graphs: Mapping[str, Graph]) -> dict[s
 
 
 def filled(text: str, made: Mapping[str, str]) -> str:
-    """The README with these tables in their places, ``<!-- table: name -->`` to ``<!-- end -->``. ValueError without."""
+    """The README with these tables in their places, ``<!-- table: name -->`` to ``<!-- end -->``, or ValueError."""
     for name, table in made.items():
         place = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text, found = place.subn(lambda match, table=table: match[1] + table + match[2], text)
