@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -250,8 +251,14 @@ def write_reference(path: Path, clip: Clip) -> None:
 
 @pytest.fixture(scope="session")
 def host(base: Path) -> Iterator[Host]:
-    """The running server, on a port of its own; its whole process group is ended with the tests."""
-    root = comfy_root()
+    """The running server, ended with the tests."""
+    with running(comfy_root(), base) as host:
+        yield host
+
+
+@contextmanager
+def running(root: Path, base: Path) -> Iterator[Host]:
+    """The host of this checkout with this folder, on a port of its own; its whole process group is ended."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
