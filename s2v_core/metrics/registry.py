@@ -8,7 +8,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Interrupted, SettingsError
+from ..errors import Interrupted, MissingPackageError, ModelFileError, SettingsError, VideoError
 from .scorecard import Metric, Score, Scorecard, empty
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ def score_clip(
 
 
 def _measure(metric: Metric, subject: Subject) -> Score:
-    from .missing import Missing
+    from .missing import Missing, reason
 
     module, _, function = _MEASURES.get(metric.name, metric.name).partition(":")
     measure = getattr(import_module(f"{__package__}.{module}"), function or "measure")
@@ -285,4 +285,6 @@ def _measure(metric: Metric, subject: Subject) -> Score:
         score: Score = measure(subject)
     except Missing as missing:
         score = empty(str(missing))
+    except (ModelFileError, MissingPackageError, VideoError) as error:
+        score = empty(reason(error))
     return replace(score, version=metric.version)
