@@ -16,8 +16,8 @@ from ..video.clip import Clip
 if TYPE_CHECKING:
     from ..pose.track import PoseTrack
 
-_WEIGHTS = Path(__file__).parent / "weights"
-DANCERS, DRAWINGS = _WEIGHTS / "pose.safetensors", _WEIGHTS / "drawings.safetensors"
+_WEIGHTS = Path(__file__).parent / "pose_weights"
+DANCERS, DRAWINGS = _WEIGHTS / "dancers.safetensors", _WEIGHTS / "drawings.safetensors"
 TOY_BACKEND, THIN_BACKEND = "toy pose net", "read back from a thin drawing by a net"
 _LEAST = 0.3  # of a point's score: as everywhere, what scores more is drawn
 _FEWEST = 6  # points of a dancer who is there

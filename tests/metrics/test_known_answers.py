@@ -17,7 +17,6 @@ from s2v_core.metrics.scorecard import Scorecard
 from s2v_core.nano.world import AIST_LIKE, Take, reference, render, scene
 from s2v_core.pose.measure import body_height
 from s2v_core.video.clip import Clip
-
 from tests.metrics import changes
 
 Array = np.ndarray[Any, Any]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from s2v_core.metrics.inputs import Inputs
 from s2v_core.metrics.registry import score_clip
 from s2v_core.metrics.scorecard import Score
 from s2v_core.metrics.training_look import training_look
-from s2v_core.metrics.inputs import Inputs
 from s2v_core.nano.world import AIST_LIKE, Take, reference, render, scene
 from s2v_core.pose.draw import draw_pose
 from s2v_core.pose.track_file import save_track

@@ -77,4 +77,4 @@ def test_nobody_is_found_where_nobody_is(takes: list[Take]) -> None:
 
 def test_missing_weights_are_said(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="pose nets"):
-        load_pose_net(tmp_path / "pose.safetensors")
+        load_pose_net(tmp_path / "dancers.safetensors")
