@@ -25,7 +25,7 @@ name: small
 models: nano
 prompt: {{label: detailed, text: "{prompt}"}}
 inputs: {{pose: toy/controls/{name}.mkv, reference: toy/references/{name}.png}}
-settings: {{steps: 3, guidance: 1, width: 96, height: 96, frames: 5, loras: [{{file: {lora}}}]}}
+settings: {{steps: 2, guidance: 1, width: 96, height: 96, frames: 5, loras: [{{file: {lora}}}]}}
 axes:
   lora_strength: [0, 2]
   seed: [0, 1, 2]
