@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .files import write_text_atomic
 
 if TYPE_CHECKING:
+    from .analysis.gain import Gains
     from .analysis.verdict import Part, Verdict
     from .studio import Studio
     from .sweeps.run import SweepResult
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from .video.clip import Clip
     from .wan.settings import SampleSettings
 
+# What steps are to improve: the first of these that the cells have.
+_QUALITY = ("toy_error", "sharpness")
 TEMPLATE = Path(__file__).parent / "nano" / "experiments" / "index.html"
 
 
@@ -85,6 +88,8 @@ def write_index(
     ]
     target = folder / "index.html"
     text = template.render(
+        gains=next(filter(None, map(_gains, results)), None),
+        number=_number,
         verdicts=verdicts,
         pages=listed,
         effect=_effect,
@@ -97,14 +102,30 @@ def write_index(
     return target
 
 
+def _gains(result: SweepResult) -> Gains | None:
+    """What further steps gain and cost, for a sweep over them that is scored."""
+    from .analysis.collect import table_of
+    from .analysis.gain import marginal_gain
+
+    if "steps" not in [axis.name for axis in result.sweep.axes]:
+        return None
+    table = table_of(result)
+    metric = next((name for name in _QUALITY if name in [one.name for one in table.metrics]), None)
+    return marginal_gain(table, metric, "steps") if metric else None
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "–" if value is None else f"{value:{sign}.3g}".replace("-", "−")
+
+
 def _effect(part: Part) -> tuple[str, str]:
     """An effect and its interval, with real minus signs."""
     effect = part.effect
     unit = f" {part.metric.unit}" if part.metric.unit else ""
-    value = f"{effect.value:+.3g}{unit}".replace("-", "−")
+    value = f"{_number(effect.value, '+')}{unit}"
     if effect.low is None or effect.high is None:
         return value, ""
-    return value, f"{effect.low:.3g} to {effect.high:.3g}".replace("-", "−")
+    return value, f"{_number(effect.low)} to {_number(effect.high)}"
 
 
 def _expected(part: Part) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Interrupted, S2VError
+from ..files import sha256_json
 from ..metrics.registry import METRICS, chosen_metrics, default_metrics, score_clip
 from ..metrics.scorecard import Metric, Score, empty
 from ..metrics.toy import FOLLOWS, TOY_METRICS, score_toy
@@ -18,14 +20,10 @@ from .sources import KINDS, Sources
 if TYPE_CHECKING:
     from ..video.clip import Clip
 
-# What is told of a metric that needs something of the cell that is not known.
-_UNKNOWN = {
-    "control": "the pose video is not known; score the sweep file instead of the store",
-    "reference": "the reference picture is not known; score the sweep file instead of the store",
-    "training": "no training set was named",
-    "driving": "the clip that the pose was taken from is not known",
-    "truth": "the toy world's truth is known of its own pose videos and pictures only",
-}
+_NO_TRUTH = "the toy world's truth is known of its own pose videos and pictures only"
+_NO_SOURCES = "What the cell was made from is not known: score its sweep file, or connect pose video and reference."
+# What a metric uses when it is there, beside what it needs.
+_USES = {"motion": ("driving",)}
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,6 @@ def score_cells(
     *,
     metrics: Sequence[str] | None = None,
     training: Any = None,
-    training_id: str = "",
     again: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -56,8 +53,8 @@ def score_cells(
     """Measure what is not measured yet of these cells, and keep it in the store cell by cell.
 
     ``sources(id)``: what a cell was made from. ``metrics``: names; for None those that the project measures by default,
-    and the toy world's truth where it is known. ``training``: as for ``score_clip``; ``training_id`` tells it from
-    another one. ``again``: also measure anew what had no value.
+    and the toy world's truth where it is known. ``training``: as for ``score_clip``; a folder is told
+    from another one by its files' names and sizes. ``again``: also measure anew what had no value.
 
     A score is settled when it has the metric's version and was made with the inputs that are known now, or more.
     Raises ``SettingsError`` for unknown metrics, ``StoreError`` when nothing can be kept, and ``Interrupted``; what was
@@ -65,16 +62,20 @@ def score_cells(
     """
     names = None if metrics is None else tuple(metric.name for metric in chosen_metrics(metrics))
     wanted = tuple(dict.fromkeys(ids))
+    set_id = _identity(training)
     scored: list[str] = []
     settled: list[str] = []
     missing: Counter[tuple[str, str]] = Counter()
     failed: dict[str, str] = {}
     for number, id in enumerate(wanted, start=1):
+        stopped = f"Stopped: {number - 1} of {len(wanted)} cells were scored, and their scores are kept."
         if should_stop and should_stop():
-            raise Interrupted(f"Stopped: {number - 1} of {len(wanted)} cells were scored, and their scores are kept.")
+            raise Interrupted(stopped)
         try:
-            cell = _Cell(store, id, sources(id), training, training_id)
+            cell = _Cell(store, id, sources(id), training, set_id, should_stop)
             new = cell.measure(names, again)
+        except Interrupted as error:
+            raise Interrupted(stopped) from error
         except S2VError as error:
             failed[id] = " ".join(filter(None, (error.problem, error.got)))
         else:
@@ -98,6 +99,7 @@ class _Cell:
     sources: Sources
     training: Any
     training_id: str
+    should_stop: Callable[[], bool] | None
 
     def chosen(self, names: Sequence[str] | None) -> tuple[str, ...]:
         if names is not None:
@@ -148,15 +150,12 @@ class _Cell:
         return {kind: some for kind, some in held.items() if some and self.sources.others.get(kind)}
 
     def _scores(self, clip: Clip, sources: Sources, metrics: Sequence[Metric]) -> dict[str, Score]:
-        found: dict[str, Score] = {}
-        there = self._there(sources)
-        for metric in metrics:
-            if lacks := [need for need in metric.needs if not there.get(need, "yes")]:
-                found[metric.name] = empty(_UNKNOWN[lacks[-1]])
-        left = [metric.name for metric in metrics if metric.name not in found]
-        if (toy := [name for name in left if name in TOY_METRICS]) and sources.truth:
+        toy = [metric.name for metric in metrics if metric.name in TOY_METRICS]
+        found = dict.fromkeys(toy, empty(_NO_TRUTH))
+        if toy and sources.truth:
             found |= score_toy(clip.frames, *sources.truth, toy)
-        if general := [name for name in left if name not in TOY_METRICS]:
+        general = {metric.name: metric for metric in metrics if metric.name not in TOY_METRICS}
+        if general:
             card = score_clip(
                 clip,
                 control=sources.control,
@@ -164,14 +163,20 @@ class _Cell:
                 training=self.training,
                 driving=sources.driving,
                 provenance=self.store.meta(self.id),
-                metrics=general,
+                metrics=list(general),
+                should_stop=self.should_stop,
             )
-            found |= dict(card.items())
+            there = self._there(sources)
+            for name, score in card.items():
+                lacks = [kind for kind in KINDS if kind in general[name].needs and not there[kind]]
+                hint = f" {_NO_SOURCES}" if score.value is None and lacks else ""
+                found[name] = replace(score, reason=f"{score.reason}{hint}")
         return found
 
     def _inputs(self, metric: Metric, sources: Sources) -> dict[str, str]:
         """What is known now of what a metric needs, so that more is noticed later."""
-        return {need: said for need, said in self._there(sources).items() if said and need in metric.needs}
+        uses = (*metric.needs, *_USES.get(metric.name, ()))
+        return {need: said for need, said in self._there(sources).items() if said and need in uses}
 
     def _there(self, sources: Sources) -> dict[str, str]:
         there = {
@@ -181,4 +186,15 @@ class _Cell:
             "truth": sources.truth is not None,
         }
         said = {need: "yes" if known else "" for need, known in there.items()}
-        return {**said, "training": (self.training_id or "yes") if self.training is not None else ""}
+        return {**said, "training": self.training_id}
+
+
+def _identity(training: Any) -> str:
+    """What tells a training set from another one; "" for none."""
+    if training is None:
+        return ""
+    if not isinstance(training, (str, Path)):
+        return "given"
+    root = Path(training)
+    files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
+    return sha256_json([[path.relative_to(root).as_posix(), path.stat().st_size] for path in files if path.exists()])

@@ -25,7 +25,7 @@ name: small
 models: nano
 prompt: {{label: detailed, text: "{prompt}"}}
 inputs: {{pose: toy/controls/{name}.mkv, reference: toy/references/{name}.png}}
-settings: {{steps: 3, guidance: 1, width: 96, height: 96, frames: 5, loras: [{{file: {lora}}}]}}
+settings: {{steps: 2, guidance: 1, width: 96, height: 96, frames: 5, loras: [{{file: {lora}}}]}}
 axes:
   lora_strength: [0, 2]
   seed: [0, 1, 2]
@@ -37,7 +37,7 @@ def small(folder: Path, lora: Path | str) -> Path:
     made = scene(PEOPLE[0], held=HELD_OUT)
     text = SMALL.format(prompt=caption(made.character, made.motion).text, name=made.motion, lora=lora)
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"small-{Path(lora).stem}.yaml"
+    file = folder / f"small-{Path(lora).stem.replace(':', '-')}.yaml"
     file.write_text(text, encoding="utf-8")
     return file
 
@@ -65,6 +65,8 @@ def test_more_of_the_lora_leaks_more(biased):
     assert found["parts"][0]["metric"] == "toy_leakage" and found["parts"][0]["low"] > 0.05
     assert verdicts(folder / "out")["guidance and likeness"]["verdict"] == "not tested"
     assert said["claims"]["LoRA strength and leakage"] == "supported"
+    index = Path(said["report"]).read_text(encoding="utf-8")
+    assert "Supported" in index and 'href="small-nano-article.html"' in index and "3 seeds, 6 clips" in index
     scores = json.loads(next(iter(kept(folder / "out").values())))["scores"]
     assert set(scores) == set(METRICS)
 

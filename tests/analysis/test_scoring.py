@@ -16,6 +16,7 @@ from s2v_core.analysis.scoring import score_cells
 from s2v_core.analysis.sources import SweepSources, store_sources
 from s2v_core.analysis.views import heat_map
 from s2v_core.errors import Interrupted, SettingsError
+from s2v_core.metrics.scorecard import Score, Scorecard
 from s2v_core.metrics.toy import TOY_METRICS, ToyWorld
 from s2v_core.sweeps.grid import contact_sheet
 from s2v_core.sweeps.run import run_sweep
@@ -102,7 +103,7 @@ def test_what_cannot_be_measured_is_missing_with_its_reason(strengths):
     found = score(result, store_sources(result.store), metrics=metrics)
     reasons = dict(list(found.missing))
     assert set(reasons) == set(metrics)
-    assert "toy world's truth" in reasons["toy_pose"] and "score the sweep file" in reasons["identity_clothes"]
+    assert "toy world's truth" in reasons["toy_pose"] and "score its sweep file" in reasons["identity_clothes"]
     assert set(found.missing.values()) == {6}
     table = table_of(result)
     spots = heat_map(table, "toy_pose", "lora_strength", "lora_strength").spots
@@ -115,6 +116,24 @@ def test_what_cannot_be_measured_is_missing_with_its_reason(strengths):
     assert len(score(result, store_sources(result.store), metrics=("toy_pose",)).settled) == 6
     with pytest.raises(SettingsError, match="no metric called"):
         score(result, store_sources(result.store), metrics=("toy_poze",))
+
+
+def test_another_training_set_is_measured_anew(strengths, tmp_path, monkeypatch):
+    result, sources = strengths
+    seen = []
+    monkeypatch.setattr(
+        scoring, "score_clip", lambda clip, **how: seen.append(how["training"]) or Scorecard({"leakage": Score(0.1)})
+    )
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.png").write_bytes(b"a picture")
+    score(result, sources, metrics=("leakage",), training=tmp_path / "one")
+    assert len(seen) == 6
+    score(result, sources, metrics=("leakage",), training=tmp_path / "one")
+    score(result, sources, metrics=("leakage",))  # with none it keeps what it has
+    assert len(seen) == 6
+    score(result, sources, metrics=("leakage",), training=tmp_path / "two")
+    assert seen[6:] == [tmp_path / "two"] * 6
 
 
 def test_cells_that_are_not_there_are_missing_in_the_table(drawn, world, store, lora_file):
