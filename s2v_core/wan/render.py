@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from .schedule import needs_negative
 from .settings import SampleSettings
 from .shared import Shared
 from .vace import ControlContext, encode_pictures, join
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(eq=False)
@@ -53,6 +56,11 @@ class Renderer:
         """``render`` can take steps from other renderings."""
         return True
 
+    @property
+    def gives_latents(self) -> bool:
+        """``render`` can hand out the latents of the finished clip."""
+        return True
+
     def lora_sha256(self, file: str) -> str:
         """The sha256 of a LoRA file; raises ``LoraError`` when it is missing or no LoRA."""
         self.engine.lora(file)
@@ -66,8 +74,12 @@ class Renderer:
         on_step: Callable[[Step], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
         shared: Shared | None = None,
+        on_latents: Callable[[torch.Tensor], None] | None = None,
     ) -> Clip:
-        """One clip, the same whatever is ``shared``. Raises what ``condition``, ``sample`` and ``decode`` raise."""
+        """One clip, the same whatever is ``shared``. Raises what ``condition``, ``sample`` and ``decode`` raise.
+
+        ``on_latents`` gets the finished latents [1, 16, T, h, w], without those of references, before they are decoded.
+        """
         pictures = self._encode(settings)
         positive = self.engine.text_states(prompt.text)
         # Without guidance the negative prompt plays no part: the positive one stands in, unused.
@@ -85,6 +97,8 @@ class Renderer:
             shared=shared,
         )
         self.notes = (*conditioning.notes, *told)
+        if on_latents:
+            on_latents(latents)
         return decode(self.engine, latents, conditioning, settings)
 
     def _encode(self, settings: SampleSettings) -> ControlContext:
