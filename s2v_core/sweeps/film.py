@@ -77,8 +77,8 @@ def draw_film(frames: Iterable[Frame], film: Film) -> Frame:
     return picture
 
 
-def film_file(store: CellStore, id: str, tile: int, folder: Path) -> Path:
-    """The film of a stored cell as JPEG in ``folder``, made when it is not there yet.
+def film_file(store: CellStore, id: str, tile: int, folder: Path) -> tuple[Path, Film]:
+    """The film of a stored cell as JPEG in ``folder``, made when it is not there yet, and where its frames stand.
 
     Raises ``StoreError`` for a missing or damaged cell, ``SettingsError`` as ``film_of``.
     """
@@ -91,7 +91,7 @@ def film_file(store: CellStore, id: str, tile: int, folder: Path) -> Path:
         picture = Image.fromarray(draw_film(store.frames(id), film))
         with atomic_path(target) as temporary:
             picture.save(temporary, format="JPEG", quality=_QUALITY, subsampling=0)
-    return target
+    return target, film
 
 
 def clip_file(store: CellStore, id: str, folder: Path) -> Path:
@@ -108,4 +108,3 @@ def clip_file(store: CellStore, id: str, folder: Path) -> Path:
     if not target.exists():
         write_stream(store.frames(id), Fraction(said["fps"]), (said["width"], said["height"]), target, quality=90)
     return target
-

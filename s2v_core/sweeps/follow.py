@@ -85,7 +85,9 @@ class Follower:
         left = self.left
         return {
             "state": self.state,
-            **{name: getattr(self, name) for name in ("distinct", "stored", "number", "total", "cell", "step", "steps")},
+            **{
+                name: getattr(self, name) for name in ("distinct", "stored", "number", "total", "cell", "step", "steps")
+            },
             "labels": list(self.labels),
             "failed": dict(self.failed),
             "left": None if left is None else round(left, 1),

@@ -17,8 +17,8 @@ def grid_view(result: SweepResult, layout: str = "auto") -> dict[str, Any]:
     """The grid of a sweep. ``layout``: as in ``GridOptions``.
 
     ``rows``, ``columns``: ``title``, ``labels``, and for an outer axis ``group_title`` and ``groups``. ``pages``: what
-    each has that the others have not, [""] where there is one. ``cells``: ``id``, ``place`` [page, row, column] and
-    ``labels`` in row-major order. ``states``: by id, see ``cell_state``.
+    each has that the others have not, [""] where there is one. ``size``: [width, height] before the axes. ``cells``:
+    ``id``, ``place`` [page, row, column] and ``labels`` in row-major order. ``states``: by id, see ``cell_state``.
     """
     sweep = result.sweep
     where = arrange(sweep, layout)
@@ -28,6 +28,7 @@ def grid_view(result: SweepResult, layout: str = "auto") -> dict[str, Any]:
         "rows": _header(rows),
         "columns": _header(columns),
         "pages": [where.subtitle(sweep, page) for page in range(where.count(sweep))],
+        "size": [sweep.settings.width, sweep.settings.height],
         "cells": [
             {"id": cell.id, "place": list(where.place(sweep, cell)), "labels": list(cell.labels)}
             for cell in result.cells
@@ -41,8 +42,8 @@ def grid_view(result: SweepResult, layout: str = "auto") -> dict[str, Any]:
 def cell_state(store: CellStore, id: str, failed: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What there is of a cell, told without reading its clip.
 
-    ``state``: "stored", with ``frames``, ``width``, ``height``, ``fps`` (a number), ``seconds`` (that it took; left out
-    where it is not known) and ``version`` (changes with the clip); "failed" or "damaged", with ``reason``; or "missing".
+    ``state``: "stored", with ``frames``, ``width``, ``height``, ``fps`` (a number), ``version`` (changes with the clip)
+    and ``seconds`` (that it took; left out where it is not known); "failed" or "damaged", with ``reason``; or "missing".
     """
     if not store.path(id).exists():
         reason = (failed or {}).get(id)

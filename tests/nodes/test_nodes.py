@@ -60,7 +60,7 @@ WIDGETS = {
     "Skeleton2Video_ExportLora": ["name"],
     "Skeleton2Video_WanVaceSampler": [*SETTINGS, *LATER],
     "Skeleton2Video_SweepAxis": ["axis", "values", "together"],
-    "Skeleton2Video_RunSweep": ["name", *SETTINGS, *LATER],
+    "Skeleton2Video_RunSweep": ["name", *SETTINGS, *LATER, "keep_latents"],
     "Skeleton2Video_SweepGrid": ["page", "layout", "scale", "limit", "best", "lower", "format", "all_frames"],
     "Skeleton2Video_PickCell": ["by", "number", "label", "metric", "lowest"],
 }

@@ -61,8 +61,8 @@ def test_each_frame_stands_at_its_place():
 def test_films_and_clips_of_stored_cells_are_made_once(sweep, renderer, store, tmp_path):
     result = run_sweep(sweep, renderer, store)
     id = result.cells[2].id
-    made = film_file(store, id, 96, tmp_path)
-    film = film_of(5, (32, 16), 96)
+    made, film = film_file(store, id, 96, tmp_path)
+    assert film == film_of(5, (32, 16), 96)
     with Image.open(made) as picture:
         shown = np.asarray(picture)
     assert shown.shape == (film.rows * 16, film.columns * 32, 3)
@@ -73,7 +73,7 @@ def test_films_and_clips_of_stored_cells_are_made_once(sweep, renderer, store, t
     clip = read_clip(video, frames=5)
     assert (len(clip), clip.width, clip.height, clip.fps) == (5, 32, 16, 16)
     before = [file.stat().st_mtime_ns for file in (made, video)]
-    assert [film_file(store, id, 96, tmp_path), clip_file(store, id, tmp_path)] == [made, video]
+    assert [film_file(store, id, 96, tmp_path)[0], clip_file(store, id, tmp_path)] == [made, video]
     assert [file.stat().st_mtime_ns for file in (made, video)] == before
 
 
