@@ -40,7 +40,9 @@ class Feed:
 
         self.folder = folder
         self.key = shelf().put(folder)
+        # By these the pages' own scripts know which node and which queued graph it is.
         self.node = str(getattr(server.running(), "last_node_id", "") or "")
+        self.prompt_id = str(getattr(server.running(), "last_prompt_id", "") or "")
         self.follower = Follower()
         self.plan: tuple[Any, tuple[Any, ...]] | None = None
         self.preview = ""
@@ -102,7 +104,8 @@ class Feed:
             _log.warning("The plan of %s is not kept: %s", self.folder, error)
 
     def _tell(self, what: str, **more: Any) -> None:
-        server.tell(EVENT, {"sweep": self.key, "node": self.node, "what": what, "run": self.to_dict(), **more})
+        said = {"sweep": self.key, "node": self.node, "prompt_id": self.prompt_id, "what": what}
+        server.tell(EVENT, {**said, "run": self.to_dict(), **more})
 
 
 @contextmanager

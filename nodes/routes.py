@@ -98,6 +98,8 @@ def _result(key: str, folder: Path) -> Any:
     feed = live.feed_of(key)
     if feed and feed.plan:
         return feed.result()
+    if not (folder / CELLS / "store.json").exists():
+        raise StoreError(f"There is no sweep called {key!r} yet.", remedy="Press Run.")
     if (folder / PLAN).exists():
         return planned_result(folder)
     store = _open(folder / CELLS)
@@ -144,4 +146,6 @@ def _refusal(error: Exception) -> Any:
     from aiohttp import web
 
     status = 400 if isinstance(error, SettingsError) else 404 if isinstance(error, StoreError) else 500
-    return web.json_response({"problem": str(error)}, status=status, headers=_NEVER)
+    # Where a refused path would have led is nobody's business.
+    problem = error.problem if isinstance(error, SettingsError) else str(error)
+    return web.json_response({"problem": problem}, status=status, headers=_NEVER)

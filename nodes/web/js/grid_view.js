@@ -54,7 +54,7 @@ export class GridView {
     this.go = make("button", { type: "button", class: "s2v-button", onclick: () => this.runOrStop() });
     this.said = make("div", { class: "s2v-said", role: "status" });
     this.done = make("div", { class: "s2v-done" });
-    this.told = make("div", { class: "s2v-told", role: "status", hidden: true });
+    this.told = make("div", { class: "s2v-told", role: "status" });
     this.track = make("div", { class: "s2v-track", role: "progressbar", "aria-label": "Cells", "aria-valuemin": 0 }, this.done);
     const controls = [this.play, this.scrub, this.count, this.pages, this.into, this.go];
     const bar = make("div", { class: "s2v-bar" }, ...controls, this.said);
@@ -225,6 +225,7 @@ export class GridView {
     const target = found.find((node) => value(node) === kept) ?? found[0];
     this.target = target;
     this.into.hidden = found.length < 2;
+    if (!this.chosen) this.hint();
     const said = found.map((node) => `${value(node)} ${nameOf(node)} ${node === target}`).join("\n");
     if (this.into.dataset.said === said) return;
     this.into.dataset.said = said;
@@ -274,12 +275,21 @@ export class GridView {
   say(...content) {
     const close = make("button", { type: "button", class: "s2v-icon", "aria-label": "Close", title: "Close" }, icon("close"));
     close.onclick = () => {
-      this.told.hidden = true;
       this.chosen = null;
       this.mark();
+      this.hint();
     };
     this.told.replaceChildren(make("div", { class: "s2v-told-text" }, ...content), close);
-    this.told.hidden = false;
+    this.told.classList.remove("s2v-hint");
+  }
+
+  /** Where later is said what was set. It keeps its place, so that nothing moves under the pointer. */
+  hint() {
+    const to = this.target ? `${nameOf(this.target)}` : "a Wan-VACE Sampler";
+    const text = `Point at a cell to enlarge it. Click it to put its settings into ${to}.`;
+    this.told.hidden = !this.source?.grid;
+    this.told.replaceChildren(make("p", { class: "s2v-told-text" }, text));
+    this.told.classList.add("s2v-hint");
   }
 
   close() {
