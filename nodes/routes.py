@@ -99,7 +99,7 @@ def _result(key: str, folder: Path) -> Any:
     if feed and feed.plan:
         return feed.result()
     if not (folder / CELLS / "store.json").exists():
-        raise StoreError(f"There is no sweep called {key!r} yet.", remedy="Press Run.")
+        raise StoreError(f"The sweep {key!r} has no cells yet: Run makes them.")
     if (folder / PLAN).exists():
         return planned_result(folder)
     store = _open(folder / CELLS)

@@ -134,8 +134,8 @@ def run_sweep_files(
 ) -> tuple[tuple[SweepResult, ...], list[dict[str, Any]]]:
     """Everything that sweep files ask for: poses, prompts, cells, and the grids and contact sheets beside them.
 
-    What the sweeps have in common is computed once. ``keep_latents``: also where no file asks for it. Returns for each file its result and what was written, by kind.
-    Raises what ``open_sweep_files`` and the stages raise.
+    What the sweeps have in common is computed once. ``keep_latents``: also where no file asks for it. Returns for each
+    file its result and what was written, by kind. Raises what ``open_sweep_files`` and the stages raise.
     """
     from .sweeps.run import run_sweeps
     from .sweeps.store import CellStore

@@ -43,7 +43,7 @@ def cell_state(store: CellStore, id: str, failed: Mapping[str, str] | None = Non
     """What there is of a cell, told without reading its clip.
 
     ``state``: "stored", with ``frames``, ``width``, ``height``, ``fps`` (a number), ``version`` (changes with the clip)
-    and ``seconds`` (that it took; left out where it is not known); "failed" or "damaged", with ``reason``; or "missing".
+    and ``seconds`` (that it took; left out where not known); "failed" or "damaged", with ``reason``; or "missing".
     """
     if not store.path(id).exists():
         reason = (failed or {}).get(id)

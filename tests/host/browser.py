@@ -90,11 +90,8 @@ class Browser:
         self.do("drop", name=file.name, type=kind, base64=base64.b64encode(file.read_bytes()).decode())
 
     def load(self, workflow: dict[str, Any]) -> None:
-        """Open a workflow (UI format) and fit it into the window."""
-        self.evaluate(
-            "async (graph) => { await app.loadGraphData(graph, true, true); await new Promise(requestAnimationFrame); }",
-            workflow,
-        )
+        """Open a workflow (UI format)."""
+        self.evaluate("(graph) => app.loadGraphData(graph, true, true)", workflow)
 
     def close(self) -> None:
         self.process.stdin.close()

@@ -21,6 +21,7 @@ settings = part("s2v_core.wan.settings").SampleSettings(width=32, height=16, fra
 prompt = part("s2v_core.prompts.prompt").Prompt("a dancer", "blurry")
 sweep = axes.Sweep(prompt, settings, tuple(axes.make_axis(*axis) for axis in (("guidance", [1, 3]), ("seed", [0, 1]))),
                    NAME)
+def picture_of(event): return event.step.preview() if hasattr(event, "step") else None
 class Step:
     def __init__(self, index): self.index, self.total = index, 3
     def preview(self): return np.full((2, 4, 3), 80 * self.index, np.uint8)
@@ -42,8 +43,8 @@ folder = host.output_folder(NAME)
 painter = Painter()
 def go(**how):
     with live.feed(folder) as feed:
-        return run.run_sweep(sweep, painter, store.CellStore(folder / "cells"), keep_latents=False, **how,
-                             on_event=lambda event: feed(event, event.step.preview() if hasattr(event, "step") else None))
+        return run.run_sweep(sweep, painter, store.CellStore(folder / "cells"), **how,
+                             on_event=lambda event: feed(event, picture_of(event)))
 """
 
 

@@ -121,7 +121,7 @@ export function sayRun(from) {
     said.push(run.labels.join(", "));
     if (run.step) said.push(`step ${run.step} of ${run.steps}`);
   }
-  if (from.busy && run.left != null) said.push(`about ${duration(run.left)} left`);
+  if (from.busy && run.left != null && stored < total) said.push(`about ${duration(run.left)} left`);
   if (!from.busy && stored < total) {
     const stopped = { stopped: "stopped; ", failed: "ended by an error; " }[run?.state] ?? "";
     said.push(`${stopped}Run makes the other ${total - stored}`);

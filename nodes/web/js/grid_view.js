@@ -189,7 +189,7 @@ export class GridView {
     this.clock.show(Math.min(this.clock.frame, this.clock.frames - 1));
     this.count.textContent = moves ? this.count.textContent : "";
     const { busy, grid } = this.source;
-    const left = Object.values(grid?.states ?? {}).some((one) => one.state !== "stored");
+    const left = !grid || Object.values(grid.states).some((one) => one.state !== "stored");
     this.go.hidden = !busy && !(left && sweepNode(this.node));
     this.go.textContent = busy ? "Stop" : "Run";
     this.go.title = busy ? "Stop after this step. Finished cells are kept." : "Make the cells that are not finished.";
