@@ -40,21 +40,22 @@ class Page(Browser):
 
     def show(self, prompt: dict[str, Any], *, size: tuple[int, int] = (560, 720)) -> None:
         """Open the graph, with grid and sampler side by side in view."""
-        self.evaluate("(prompt) => app.loadApiJson(prompt, 'grid')", prompt)
-        self.wait(f"() => {GRID}?.skeleton2video")
+        # Opened twice: only a graph in UI form says where its nodes are in every kind of frontend.
         self.evaluate(
-            f"""([width, height]) => {{
-                const grid = {GRID};
-                const sampler = app.graph.nodes.find((node) => node.type.endsWith('WanVaceSampler'));
-                grid.pos = [2000, 0];
-                grid.setSize([width, height]);
-                if (sampler) sampler.pos = [2000 + width + 60, 0];
+            """async ([prompt, [width, height]]) => {
+                app.loadApiJson(prompt, 'grid');
+                const graph = app.graph.serialize();
+                const node = (kind) => graph.nodes.find((one) => one.type === `Skeleton2Video_${kind}`);
+                Object.assign(node('SweepGrid'), { pos: [2000, 0], size: [width, height] });
+                node('WanVaceSampler').pos = [2000 + width + 60, 0];
+                await app.loadGraphData(graph, true, true);
                 app.canvas.ds.scale = 1;
                 app.canvas.ds.offset = [-1900, 110];
                 app.canvas.setDirty(true, true);
-            }}""",
-            list(size),
+            }""",
+            [prompt, list(size)],
         )
+        self.wait(f"() => {GRID}?.skeleton2video?.root.isConnected")
 
     @property
     def said(self) -> str:
@@ -107,7 +108,12 @@ class Page(Browser):
                 const name = (one) => one.textContent || one.className;
                 const heads = all('.s2v-head').filter((one) => one.textContent.trim());
                 const view = box(document.querySelector('.s2v-scroll'));
-                const table = [...heads, ...all('.s2v-cell')].filter((one) => meet(box(one), view));
+                const scrolled = document.querySelector('.s2v-scroll');
+                // Cells that are scrolled pass below the headers, and rows below the corner.
+                const moved = scrolled.scrollTop || scrolled.scrollLeft;
+                const columns = heads.filter((one) => one.matches('.s2v-column'));
+                const shown = moved ? columns : [...heads, ...all('.s2v-cell')];
+                const table = shown.filter((one) => meet(box(one), view));
                 const found = [];
                 for (const group of [table, all('.s2v-bar > *, .s2v-told')])
                     group.forEach((a, at) => {
@@ -116,6 +122,34 @@ class Page(Browser):
                     });
                 const out = (one, text) => text.right > one.right + 1 || text.left < one.left - 1;
                 return [...found, ...heads.filter((one) => out(box(one), box(one.firstChild))).map(name)];
+            }"""
+        )
+
+    def contrasts(self) -> dict[str, float]:
+        """Of the panel's texts against its ground, as WCAG counts it."""
+        return self.evaluate(
+            """() => {
+                const root = document.querySelector('.s2v-grid');
+                const canvas = Object.assign(document.createElement('canvas'), { width: 1, height: 1 });
+                const context = canvas.getContext('2d', { willReadFrequently: true });
+                const light = (...colours) => {
+                    for (const colour of colours) (context.fillStyle = colour), context.fillRect(0, 0, 1, 1);
+                    const [red, green, blue] = [...context.getImageData(0, 0, 1, 1).data].map((value) => {
+                        const share = value / 255;
+                        return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+                    });
+                    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+                };
+                const ground = getComputedStyle(root).backgroundColor;
+                const found = {};
+                for (const kind of ['.s2v-said', '.s2v-column', '.s2v-row', '.s2v-corner', '.s2v-told', '.s2v-count']) {
+                    const one = root.querySelector(kind);
+                    const style = getComputedStyle(one);
+                    const below = [ground, style.backgroundColor];
+                    const pair = [light(...below), light(...below, style.color)];
+                    found[kind] = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+                }
+                return found;
             }"""
         )
 

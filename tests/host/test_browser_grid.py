@@ -169,3 +169,31 @@ def test_a_saved_file_gives_the_graph_back(stage: Stage, kind: str) -> None:
     assert page.evaluate(f"() => {links}") == sum(isinstance(value, list) for value in asked)
     page.wait_painted(4)
     assert page.own_problems() == []
+
+
+@pytest.mark.skipif(not os.environ.get(LONG), reason=f"takes a minute; {LONG}=1 runs it")
+@pytest.mark.parametrize("palette", ["dark", "light"])
+@pytest.mark.parametrize("nodes", ["canvas", "elements"])
+def test_in_every_look(stage: Stage, palette: str, nodes: str) -> None:
+    page = stage.page
+    stage.open(**{"Comfy.ColorPalette": palette, "Comfy.VueNodes.Enabled": nodes == "elements"})
+    for width, height in ((300, 640), (560, 760), (900, 900)):
+        page.show(graph("killed"), size=(width, height))
+        page.wait_painted(4)
+        assert page.overlaps() == []
+        panel = page.evaluate(f"() => {GRID}.skeleton2video.root.getBoundingClientRect().toJSON()")
+        # Frontends may give a node more than it asks for, never less than its panel needs.
+        assert panel["width"] >= width - 60 and panel["height"] >= 300
+        tiles = page.evaluate("() => [...document.querySelectorAll('.s2v-cell')].map((one) => one.offsetWidth)")
+        assert len(set(tiles)) == 1
+        stage.shot(f"look-{palette}-{nodes}-{width}")
+    assert min(page.contrasts().values()) >= 4.5, page.contrasts()
+    before = page.values(10)
+    page.click('.s2v-cell[data-at="0 1"]')
+    page.wait(f"() => {GRID}.skeleton2video.last?.labels.join() === 'guidance 1,LoRA 1'")
+    after = page.values(10)
+    assert {name: after[name] for name in after if after[name] != before[name]} == {
+        "steps": 4, "guidance": 1, "seed": 1, "control_after_generate": "fixed",
+    }  # fmt: skip
+    stage.shot(f"look-{palette}-{nodes}-set")
+    assert page.own_problems() == []

@@ -1,10 +1,10 @@
-// Small helpers for elements, and the pack's style sheet.
+// Small helpers for elements, and the pack's style sheets.
 
-const SHEET = new URL("./sweep_grid.css", import.meta.url).href;
+const SHEETS = ["./sweep_grid.css", "./grid_table.css"].map((name) => new URL(name, import.meta.url).href);
 
 export function addStyle() {
-  if (document.querySelector(`link[href="${SHEET}"]`)) return;
-  document.head.append(make("link", { rel: "stylesheet", href: SHEET }));
+  for (const href of SHEETS)
+    if (!document.querySelector(`link[href="${href}"]`)) document.head.append(make("link", { rel: "stylesheet", href }));
 }
 
 /** An element; properties, `on...` listeners, `class`, `style` and attributes with a dash or `role` are told apart. */
@@ -43,4 +43,13 @@ export function icon(name) {
 export function keepEvents(root) {
   const own = ["pointerdown", "pointerup", "mousedown", "dblclick", "contextmenu", "dragstart"];
   for (const kind of own) root.addEventListener(kind, (event) => event.stopPropagation());
+}
+
+/** In frontends (up to 1.35) that draw nodes with elements and give a panel no more than its least height: take what is
+ * left of the node. Newer ones do so by themselves. */
+export function fillRow(root) {
+  const rows = root.closest(".lg-node-widgets");
+  const template = rows?.style.gridTemplateRows ?? "";
+  if (!template.endsWith("min-content") || template.includes("auto") || !rows.lastElementChild.contains(root)) return;
+  rows.style.gridTemplateRows = template.replace(/min-content$/, "auto");
 }

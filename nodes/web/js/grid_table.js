@@ -1,9 +1,10 @@
 // The grid itself: headers and cells. It knows nothing of graphs and servers.
 import { make } from "./grid_dom.js";
 
-const LEAST = 56; // pixels: the narrowest cell
+const LEAST = 44; // pixels: the narrowest cell
 const MOST = 3; // times its own size: the largest cell
 const GAP = 3;
+const GROUP_GAP = 8; // between groups, beside the gaps
 const SAID = { missing: "not yet", waiting: "waiting", failed: "failed", damaged: "damaged", running: "" };
 const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
@@ -24,6 +25,7 @@ export class Table {
     const { rows, columns } = grid;
     const at = (one) => one.place[0] === page;
     this.count = [spread(rows).length, spread(columns).length];
+    this.sides = [rows, columns];
     this.heads = [Number(Boolean(columns.groups.length)) + 1, Number(Boolean(rows.groups.length)) + 1];
     const focused = this.grid.contains(document.activeElement) ? document.activeElement.dataset.at : null;
     this.grid.replaceChildren(...this.headers(rows, columns));
@@ -39,7 +41,6 @@ export class Table {
     const [, row, column] = cell.place;
     const at = `${row} ${column}`;
     const [top, left] = this.heads;
-    const groupEdge = (side, place) => side.groups.length && place && place % side.labels.length === 0;
     const canvas = make("canvas", { width: 1, height: 1, "aria-hidden": "true" });
     const mark = make("span", { class: "s2v-mark" });
     const bar = make("span", { class: "s2v-step" });
@@ -47,10 +48,10 @@ export class Table {
       "button",
       {
         type: "button",
-        class: `s2v-cell${groupEdge(columns, column) ? " s2v-after-x" : ""}${groupEdge(rows, row) ? " s2v-after-y" : ""}`,
+        class: "s2v-cell",
         role: "gridcell",
         tabIndex: -1,
-        style: { gridRow: top + row + 1, gridColumn: left + column + 1 },
+        style: { gridRow: top + track(rows, row), gridColumn: left + track(columns, column) },
         "data-at": at,
         "data-id": cell.id,
         onclick: () => this.events.choose(cell),
@@ -81,14 +82,14 @@ export class Table {
     put(said, "s2v-corner", 1, 1, left, top);
     columns.groups.forEach((text, number) => {
       const many = columns.labels.length;
-      put(text, "s2v-column s2v-group", 1, left + 1 + number * many, many);
+      put(text, "s2v-column s2v-group", 1, left + track(columns, number * many), many);
     });
-    spread(columns).forEach((text, number) => put(text, "s2v-column", top, left + 1 + number));
+    spread(columns).forEach((text, number) => put(text, "s2v-column", top, left + track(columns, number)));
     rows.groups.forEach((text, number) => {
       const many = rows.labels.length;
-      put(text, "s2v-row s2v-group", top + 1 + number * many, 1, 1, many);
+      put(text, "s2v-row s2v-group", top + track(rows, number * many), 1, 1, many);
     });
-    if (rows.title) spread(rows).forEach((text, number) => put(text, "s2v-row", top + 1 + number, left));
+    if (rows.title) spread(rows).forEach((text, number) => put(text, "s2v-row", top + track(rows, number), left));
     return made;
   }
 
@@ -144,20 +145,27 @@ export class Table {
     const [rows, columns] = this.count;
     const [wide, high] = this.size;
     const style = this.grid.style;
-    style.gridTemplateColumns = `repeat(${this.heads[1]}, auto) repeat(${columns}, ${LEAST}px)`;
-    style.gridTemplateRows = "";
+    const place = (tile) => {
+      const height = Math.max(16, Math.round((tile * high) / wide));
+      style.gridTemplateColumns = `repeat(${this.heads[1]}, auto) ${tracks(this.sides[1], `${tile}px`)}`;
+      style.gridTemplateRows = `repeat(${this.heads[0]}, auto) ${tracks(this.sides[0], `minmax(${height}px, auto)`)}`;
+      style.setProperty("--s2v-tile", `${tile}px`);
+      style.setProperty("--s2v-tile-height", `${height}px`);
+    };
     style.setProperty("--s2v-head-width", `${Math.max(44, Math.floor(this.root.clientWidth / 5 / this.heads[1]))}px`);
-    const room = [this.root.clientWidth, this.root.clientHeight];
+    place(LEAST);
     const first = this.cells.values().next().value?.button;
     if (!first) return;
-    const used = [first.offsetLeft + (columns - 1) * GAP + 8, first.offsetTop + (rows - 1) * GAP + 8];
-    const across = (room[0] - used[0]) / columns;
-    const down = ((room[1] - used[1]) / rows) * (wide / high);
-    const readable = Math.min(LEAST * 1.3, wide * MOST);
+    const groups = this.sides.map((side) => Math.max(0, side.groups.length - 1) * (GROUP_GAP + GAP));
+    const across = (this.root.clientWidth - first.offsetLeft - groups[1] - 8) / columns - GAP;
+    const down = ((this.root.clientHeight - first.offsetTop - groups[0] - 8) / rows - GAP) * (wide / high);
+    const readable = Math.min(LEAST * 1.6, wide * MOST);
     const tile = Math.floor(Math.max(LEAST, Math.min(across, Math.max(down, readable), wide * MOST)));
-    style.gridTemplateColumns = `repeat(${this.heads[1]}, auto) repeat(${columns}, ${tile}px)`;
-    style.setProperty("--s2v-tile", `${tile}px`);
-    style.setProperty("--s2v-tile-height", `${Math.max(16, Math.round((tile * high) / wide))}px`);
+    place(tile);
+    // Headers that stay in view when the cells are scrolled stand behind those of their groups.
+    const [group, outer] = [".s2v-column.s2v-group", ".s2v-row.s2v-group"].map((kind) => this.grid.querySelector(kind));
+    style.setProperty("--s2v-top", `${group ? group.offsetHeight + GAP : 0}px`);
+    style.setProperty("--s2v-left", `${outer ? outer.offsetWidth + GAP : 0}px`);
     this.tile = tile;
     this.events.resized?.();
   }
@@ -165,6 +173,14 @@ export class Table {
   close() {
     this.resized.disconnect();
   }
+}
+
+/** The track of a row or column, from 1; between groups is a narrow one. */
+const track = (side, number) => 1 + number + (side.groups.length ? Math.floor(number / side.labels.length) : 0);
+
+function tracks(side, size) {
+  const group = `repeat(${side.labels.length}, ${size})`;
+  return side.groups.length ? side.groups.map(() => group).join(` ${GROUP_GAP}px `) : group;
 }
 
 /** The labels of all rows or columns: those of the inner axis again in each group. */

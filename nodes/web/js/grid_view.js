@@ -2,7 +2,7 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { addSampler, applyCell, samplers } from "./grid_apply.js";
-import { icon, keepEvents, make } from "./grid_dom.js";
+import { fillRow, icon, keepEvents, make } from "./grid_dom.js";
 import { address, ask, Clock, Film, tileFor } from "./grid_film.js";
 import { nameOf, show } from "./grid_graph.js";
 import { Large } from "./grid_large.js";
@@ -64,6 +64,8 @@ export class GridView {
     bar.addEventListener("keydown", (event) => event.key !== "Escape" && !event.ctrlKey && !event.metaKey && event.stopPropagation());
     this.root.addEventListener("pointerenter", () => this.listSamplers());
     this.root.addEventListener("focusin", () => this.listSamplers());
+    this.filled = new ResizeObserver(() => fillRow(this.root));
+    this.filled.observe(this.root);
   }
 
   /** The grid is another one, or is known for the first time. */
@@ -202,7 +204,9 @@ export class GridView {
 
   point(cell, element) {
     this.pointed = cell && { cell, element };
-    if (!cell) return this.large.close();
+    if (!cell) this.quiet = null;
+    // After a click what was set is to be read: the picture opens again at the next cell.
+    if (!cell || cell.id === this.quiet) return this.large.close();
     const state = this.stateOf(cell.id);
     const { grid, run, sweep } = this.source;
     if (state.state !== "stored" && state.state !== "running" && !state.reason) return this.large.close();
@@ -234,6 +238,8 @@ export class GridView {
 
   async choose(cell) {
     const number = (this.choices = (this.choices ?? 0) + 1);
+    this.quiet = cell.id;
+    this.large.close();
     try {
       const response = await ask(address("cell", { sweep: this.source.sweep, id: cell.id }));
       const form = await response.json();
@@ -297,6 +303,7 @@ export class GridView {
     this.clock.stop();
     this.large.close();
     this.table.close();
+    this.filled.disconnect();
     for (const film of this.films.values()) film.close();
   }
 }
