@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,13 @@ class Stage:
         except BaseException:
             self.close()
             raise
+
+    def idle(self, seconds: float = 60) -> None:
+        """Until the host has nothing to run."""
+        end = time.monotonic() + seconds
+        while any(self.host.get("/queue").values()):
+            assert time.monotonic() < end, "the host is still at work"
+            time.sleep(0.2)
 
     def kill(self) -> None:
         os.killpg(self.host.process.pid, signal.SIGKILL)
@@ -118,6 +126,7 @@ def test_cancelled_killed_and_run_again(stage: Stage) -> None:
     page.wait_painted(4)
     assert page.overlaps() == []
     assert page.own_problems() == []
+    stage.idle()  # the grid is drawn and saved
 
 
 def test_a_click_sets_the_sampler(stage: Stage) -> None:
