@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import aist, grids, host, loras, masks, metrics, nano, pose, pose_files, prompts, sweeps, videos, wan
+from . import (
+    aist,
+    grids,
+    loras,
+    masks,
+    metrics,
+    nano,
+    pose,
+    pose_files,
+    prompts,
+    routes,
+    server,
+    sweeps,
+    videos,
+    wan,
+)
 
 
 class Skeleton2VideoExtension(ComfyExtension):
@@ -13,7 +28,8 @@ class Skeleton2VideoExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every node of the pack. What its scripts in the browser ask for is answered from now on."""
         # Not in ``on_load``: hosts up to 0.8.0 never call it.
-        host.answer_posts("/skeleton2video/axis", lambda asked: sweeps.read_axis(**asked))
+        server.answer_posts("/skeleton2video/axis", lambda asked: sweeps.read_axis(**asked))
+        routes.add_routes()
         return [
             aist.LoadAistClip,
             videos.VideoToClip,

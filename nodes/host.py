@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from ..s2v_core.files import safe_join
 from ..s2v_core.video.clip import Clip
 from ..s2v_core.wan.settings import Option
 from .memory import guest, load_engine, rendering, torch_device
-from .work import Progress, interrupted, interruptible
+from .work import STOPS, Progress, interrupted, interruptible
 
-__all__ = ["Progress", "guest", "interrupted", "interruptible", "load_engine", "rendering", "torch_device"]
+__all__ = ["STOPS", "Progress", "guest", "interrupted", "interruptible", "load_engine", "rendering", "torch_device"]
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".webp", ".gif", ".avi", ".m4v")
 OUTPUT_NAME = "skeleton2video"
@@ -211,6 +210,14 @@ def model_file(folder: str, name: str) -> Path:
     return Path(path)
 
 
+def model_name(folder: str, path: str) -> str:
+    """What a combo over one of the host's model folders calls a file; "" for a file that is in none of them."""
+    for root in map(Path, folder_paths.get_folder_paths(folder)):
+        if Path(path).is_relative_to(root):
+            return str(Path(path).relative_to(root))
+    return ""
+
+
 def tokenizer_folders() -> list[str]:
     """The folders below models/text_encoders that hold a tokenizer, for a combo."""
     found = set()
@@ -251,13 +258,23 @@ def add_model_folders() -> None:
 
 def output_folder(name: str) -> Path:
     """The pack's own folder ``name`` below the host's output folder. Raises ``SettingsError`` when it leaves it."""
-    root = Path(folder_paths.get_output_directory()) / OUTPUT_NAME
+    root = output_root()
     folder = safe_join(root, name.strip())
     if folder == root.resolve():
         raise SettingsError(
             f"{name!r} is not a name for a folder.", expected="a name such as guidance_sweep", remedy="Give a name."
         )
     return folder
+
+
+def output_root() -> Path:
+    """Where the folders of ``output_folder`` lie."""
+    return Path(folder_paths.get_output_directory()) / OUTPUT_NAME
+
+
+def scratch_folder() -> Path:
+    """A folder for files that can be made again; the host empties it when it starts."""
+    return Path(folder_paths.get_temp_directory()) / OUTPUT_NAME
 
 
 def file_stem(name: str) -> str:
@@ -300,24 +317,3 @@ def saved(path: Path) -> Any:
     """A file below the output folder, as the host's user interface wants it named."""
     where = path.resolve().relative_to(Path(folder_paths.get_output_directory()).resolve())
     return ui.SavedResult(where.name, where.parent.as_posix(), io.FolderType.output)
-
-
-# Server
-
-
-def answer_posts(path: str, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Answer POST requests of the pack's own scripts, JSON for JSON. Without a running server nothing happens."""
-    server = getattr(sys.modules.get("server"), "PromptServer", None)
-    instance = getattr(server, "instance", None)
-    if instance is None:
-        return
-    from aiohttp import web
-
-    async def handle(request: Any) -> Any:
-        try:
-            asked = await request.json()
-            return web.json_response(answer(asked))
-        except (TypeError, ValueError, KeyError) as error:
-            return web.json_response({"problem": str(error)}, status=400)
-
-    instance.routes.post(path)(handle)

@@ -13,6 +13,8 @@ import numpy as np
 from ..s2v_core.errors import Interrupted
 
 PREVIEW_PIXELS = 512
+STOPS = (Interrupted, comfy.model_management.InterruptProcessingException)
+"""What is raised when the user pressed the stop button."""
 
 
 class Progress:

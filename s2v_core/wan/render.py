@@ -56,6 +56,11 @@ class Renderer:
         """``render`` can take steps from other renderings."""
         return True
 
+    @property
+    def gives_latents(self) -> bool:
+        """``render`` can hand out the latents of the finished clip."""
+        return True
+
     def lora_sha256(self, file: str) -> str:
         """The sha256 of a LoRA file; raises ``LoraError`` when it is missing or no LoRA."""
         self.engine.lora(file)
@@ -69,9 +74,15 @@ class Renderer:
         on_step: Callable[[Step], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
         shared: Shared | None = None,
+        on_latents: Callable[[torch.Tensor], None] | None = None,
     ) -> Clip:
-        """One clip, the same whatever is ``shared``. Raises what ``condition``, ``sample`` and ``decode`` raise."""
+        """One clip, the same whatever is ``shared``. Raises what ``condition``, ``sample`` and ``decode`` raise.
+
+        ``on_latents`` gets the finished latents [1, 16, T, h, w], without those of references, before they are decoded.
+        """
         latents, conditioning = self.sample(prompt, settings, on_step=on_step, should_stop=should_stop, shared=shared)
+        if on_latents:
+            on_latents(latents)
         return decode(self.engine, latents, conditioning, settings)
 
     def sample(

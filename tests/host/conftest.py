@@ -259,31 +259,42 @@ def host(base: Path) -> Iterator[Host]:
 @contextmanager
 def running(root: Path, base: Path) -> Iterator[Host]:
     """The host of this checkout with this folder, on a port of its own; its whole process group is ended."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
-    command += ["--base-directory", str(base), "--database-url", f"sqlite:///{base}/user/comfyui.db"]
-    command += ["--disable-auto-launch", "--disable-api-nodes"]
-    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", HF_HUB_OFFLINE="1", S2V_CACHE=str(base / "cache"))
-    # The host must find the pack's own s2v_core and BlazePose in its models folder, not what the tests use.
-    environment.pop("S2V_MODELS", None)
-    environment["PYTHONPATH"] = os.environ.get("COMFY_OVERLAY", "")
-    with (base / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    host = Host(root, base, port, process)
+    host = start_host(root, base)
     try:
         wait_until_ready(host)
         yield host
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+        end_host(host)
+
+
+def start_host(root: Path, base: Path, *more: str, port: int = 0) -> Host:
+    """A server that is not ready yet. ``more``: arguments of its main.py; ``port``: a free one when left out."""
+    if not port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+    command = [sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
+    command += ["--base-directory", str(base), "--database-url", f"sqlite:///{base}/user/comfyui.db"]
+    command += ["--disable-auto-launch", "--disable-api-nodes", *more]
+    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", HF_HUB_OFFLINE="1", S2V_CACHE=str(base / "cache"))
+    # The host must find the pack's own s2v_core and BlazePose in its models folder, not what the tests use.
+    environment.pop("S2V_MODELS", None)
+    environment["PYTHONPATH"] = os.environ.get("COMFY_OVERLAY", "")
+    with (base / "server.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    return Host(root, base, port, process)
+
+
+def end_host(host: Host) -> None:
+    """Ask it to end, and make it."""
+    os.killpg(host.process.pid, signal.SIGTERM)
+    try:
+        host.process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(host.process.pid, signal.SIGKILL)
+        host.process.wait(10)
 
 
 def wait_until_ready(host: Host) -> None:

@@ -63,7 +63,7 @@ WIDGETS = {
     "Skeleton2Video_KeepFrames": ["numbers", "width", "height", "frames", "fit"],
     "Skeleton2Video_WanVaceSampler": [*SETTINGS, *LATER, "fps"],
     "Skeleton2Video_SweepAxis": ["axis", "values", "together"],
-    "Skeleton2Video_RunSweep": ["name", *SETTINGS, *LATER],
+    "Skeleton2Video_RunSweep": ["name", *SETTINGS, *LATER, "keep_latents"],
     "Skeleton2Video_ScoreSweep": ["metrics", "training", "again"],
     "Skeleton2Video_SweepGrid": ["page", "layout", "scale", "limit", "best", "lower", "format", "all_frames"],
     "Skeleton2Video_PickCell": ["by", "number", "label", "metric", "lowest"],
