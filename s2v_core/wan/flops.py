@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from ..prompts.length import MAX_TOKENS
@@ -157,7 +158,7 @@ def encode(sizes: NetSizes, frames: int, height: int, width: int, *, tiling: boo
     for first in (True, *[False] * (_latent_frames(frames) - 1)):
         time, area = 1 if first else _CHUNK, height * width
         found += _conv(27, 3, base) * time * area
-        for level, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for level, (before, after) in enumerate(pairwise(widths)):
             for block in range(net["encoder_blocks"]):
                 found += _residual(before if block == 0 else after, after) * time * area
             if level < len(_SHRINKS_TIME):
@@ -181,7 +182,7 @@ def decode(sizes: NetSizes, frames: int, height: int, width: int, *, tiling: boo
     for first in (True, *[False] * (_latent_frames(frames) - 1)):
         time, area = 1, small
         found += _conv(27, net["z_dim"], widths[0]) * area + _middle(widths[0], area)
-        for level, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for level, (before, after) in enumerate(pairwise(widths)):
             for block in range(net["decoder_blocks"]):
                 # An upsampling halves the width.
                 given = after if block else (before // 2 if level else before)
@@ -197,7 +198,7 @@ def decode(sizes: NetSizes, frames: int, height: int, width: int, *, tiling: boo
 
 
 def tiles(height: int, width: int) -> list[tuple[int, int]]:
-    """Height and width, in latent pixels, of each of the VAE's tiles over a picture of ``height`` x ``width`` pixels."""
+    """Height and width, in latent pixels, of each of the VAE's tiles over ``height`` x ``width`` pixels."""
     sides = []
     for length, size, stride in zip((height // 8, width // 8), TILE["tile_size"], TILE["tile_stride"], strict=True):
         starts = [at for at in range(0, length, stride) if at < stride or at - stride + size < length]
