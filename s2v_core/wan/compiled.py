@@ -60,12 +60,14 @@ def _run_once(enter: Callable[..., Any], turn: Callable[..., Any], dit: Any, dev
     norm = dit.blocks[0].self_attn.norm_q
     size = dit.freqs[0].shape[1] + dit.freqs[1].shape[1] + dit.freqs[2].shape[1]
     x = torch.zeros(1, _TOKENS, dit.dim, device=device, dtype=dtype)
-    share = torch.zeros(1, 1, dit.dim, device=device, dtype=dtype)
+    # As the blocks' own: the code is made for how tensors lie in memory, and tells parameters from other tensors.
+    shift, scale, *_ = torch.zeros(1, 6, dit.dim, device=device, dtype=dtype).chunk(6, dim=1)
+    weight = torch.nn.Parameter(torch.ones(dit.dim, device=device, dtype=dtype), requires_grad=False)
     table = torch.zeros(_TOKENS, 1, size, 2, device=device)
     for tensor, axis in ((x, 1), (table, 0)):
         torch._dynamo.mark_dynamic(tensor, axis)
-    enter(x, share, share, dit.blocks[0].norm1.eps)
-    turn(x, torch.ones(dit.dim, device=device, dtype=dtype), norm.eps, table)
+    enter(x, shift, scale, dit.blocks[0].norm1.eps)
+    turn(x, weight, norm.eps, table)
 
 
 class _Enter:
