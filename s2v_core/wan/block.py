@@ -8,8 +8,11 @@ products and sums in one pass, and one key and value for all of a text's padding
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from .attention import SDPA, Kernel
 
 if TYPE_CHECKING:
     import torch
@@ -38,40 +41,68 @@ def exact(block: Any, x: torch.Tensor, text: Text, modulation: torch.Tensor, fre
     return block.gate(x, gate_ffn, block.ffn(modulate(block.norm2(x), shift_ffn, scale_ffn)))
 
 
-def fast(block: Any, x: torch.Tensor, text: Text, modulation: torch.Tensor, freqs: torch.Tensor) -> torch.Tensor:
+def enter(norm: Any, x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """What goes into a block's self attention or ffn: x [B, tokens, dim] normed, scaled and shifted."""
+    import torch
+
+    return torch.addcmul(shift, norm(x), 1 + scale)
+
+
+def turn(norm: Any, x: torch.Tensor, freqs: torch.Tensor) -> torch.Tensor:
+    """Queries or keys [B, tokens, dim] normed and rotated."""
+    return rotate(rms(norm, x), freqs)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How ``fast`` computes what lies between a block's layers. The layers themselves, with all LoRAs, stay.
+
+    ``attention``: the kernel. ``enter``, ``turn``: those functions, or compiled ones (``compiled``).
+    """
+
+    attention: Kernel = SDPA
+    enter: Callable[..., torch.Tensor] = enter
+    turn: Callable[..., torch.Tensor] = turn
+
+    def identity(self) -> Mapping[str, str]:
+        """What of it rounds otherwise than torch's own kernels."""
+        return self.attention.identity() | ({} if self.turn is turn else {"compiled": "inductor"})
+
+
+PLAIN = Form()
+
+
+def fast(
+    block: Any, x: torch.Tensor, text: Text, modulation: torch.Tensor, freqs: torch.Tensor, form: Form = PLAIN
+) -> torch.Tensor:
     """The same for inference; ``freqs`` complex64."""
     import torch
 
     shift_attn, scale_attn, gate_attn, shift_ffn, scale_ffn, gate_ffn = _shares(block, modulation)
     own, cross = block.self_attn, block.cross_attn
-    y = torch.addcmul(shift_attn, block.norm1(x), 1 + scale_attn)
-    q, k = (rotate(rms(norm, linear(y)), freqs) for norm, linear in ((own.norm_q, own.q), (own.norm_k, own.k)))
+    y = form.enter(block.norm1, x, shift_attn, scale_attn)
+    q, k = (form.turn(norm, linear(y), freqs) for norm, linear in ((own.norm_q, own.q), (own.norm_k, own.k)))
     v = own.v(y)
-    y = own.o(attend(q, k, v, own.num_heads))
+    y = own.o(attend(q, k, v, own.num_heads, kernel=form.attention))
     del q, k, v
     x = torch.addcmul(x, gate_attn, y)
-    y = cross.o(attend(rms(cross.norm_q, cross.q(block.norm3(x))), text.keys, text.values, cross.num_heads, text.bias))
+    y = rms(cross.norm_q, cross.q(block.norm3(x)))
+    y = cross.o(attend(y, text.keys, text.values, cross.num_heads, text.bias, form.attention))
     x = x + y
-    y = block.ffn(torch.addcmul(shift_ffn, block.norm2(x), 1 + scale_ffn))
+    y = block.ffn(form.enter(block.norm2, x, shift_ffn, scale_ffn))
     return torch.addcmul(x, gate_ffn, y)
 
 
 def attend(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, bias: torch.Tensor | None = None
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    heads: int,
+    bias: torch.Tensor | None = None,
+    kernel: Kernel = SDPA,
 ) -> torch.Tensor:
-    """Attention [B, tokens, dim] by DiffSynth's choice of kernel; with a ``bias`` by torch's."""
-    import torch
-    from diffsynth.models.wan_video_dit import flash_attention
-
-    if bias is None:
-        mixed: torch.Tensor = flash_attention(q, k, v, heads)
-        return mixed
-
-    def split(x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(2, (heads, -1)).transpose(1, 2)
-
-    mixed = torch.nn.functional.scaled_dot_product_attention(split(q), split(k), split(v), attn_mask=bias)
-    return mixed.transpose(1, 2).flatten(2)
+    """Attention [B, tokens, dim] by a kernel; with a ``bias`` by torch's, the only one that takes any."""
+    return kernel(q, k, v, heads) if bias is None else SDPA(q, k, v, heads, bias)
 
 
 def rotate(x: torch.Tensor, freqs: torch.Tensor) -> torch.Tensor:
@@ -86,10 +117,15 @@ def rms(norm: Any, x: torch.Tensor) -> torch.Tensor:
     """DiffSynth's ``RMSNorm`` in one kernel, where nothing else is to happen in it."""
     import torch
 
-    if norm._forward_hooks or norm._forward_pre_hooks or norm.weight.dtype != x.dtype:
+    if is_touched(norm, x):
         normed: torch.Tensor = norm(x)
         return normed
     return torch.nn.functional.rms_norm(x, norm.normalized_shape, norm.weight, norm.eps)
+
+
+def is_touched(norm: Any, x: torch.Tensor) -> bool:
+    """Whether more is to happen in a norm than its own arithmetic in the type of ``x``."""
+    return bool(norm._forward_hooks or norm._forward_pre_hooks or norm.weight.dtype != x.dtype)
 
 
 def without_padding(states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelFileError, SettingsError
 from ..files import remembered_sha256
+from .attention import pick_attention
+from .block import PLAIN, Form
 from .checkpoints import Reading, load_text_encoder, load_transformer, load_vae
 from .contents import weights_sha256, weights_size
 from .lora_file import Lora, load_lora, lora_stamp
@@ -61,7 +63,8 @@ class Engine:
 
     ``parts``: "dit", "vace", "text_encoder" and "vae", DiffSynth's own classes. With ``offload`` only the parts in
     use are on ``device``, the others wait in main memory. ``grey``: latents of grey videos (``vace``), on the CPU.
-    ``constants``: what the last rendering's steps shared, and what it was computed from (``sampler``).
+    ``constants``: what the last rendering's steps shared, and what it was computed from (``sampler``). ``form``: how
+    blocks compute: attention, and whether compiled.
 
     ``mover(engine, names)`` brings parts to the device in the engine's place, where a host shares it out; no names mean
     that none is in use. ``expected``: what the parts are going to render, so that it knows how much room that takes.
@@ -77,6 +80,7 @@ class Engine:
     constants: tuple[tuple[Any, ...], Any] | None = field(default=None, repr=False)
     mover: Callable[[Engine, tuple[str, ...]], None] | None = field(default=None, repr=False)
     expected: SampleSettings | None = field(default=None, repr=False)
+    form: Form = field(default=PLAIN, repr=False)
     _loras: dict[str, tuple[tuple[int, ...], Lora]] = field(default_factory=dict, repr=False)
     _texts: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
     _colours: torch.Tensor | None = field(default=None, repr=False)
@@ -167,7 +171,7 @@ class Engine:
 
         Names and places of files are not in it.
         """
-        return engine_identity(self.files, self.device, self.dtype, on_progress)
+        return engine_identity(self.files, self.device, self.dtype, on_progress, self.form)
 
 
 def engine_identity(
@@ -175,8 +179,12 @@ def engine_identity(
     device: str,
     dtype: torch.dtype,
     on_progress: Callable[[str, int, int], None] | None = None,
+    form: Form | None = None,
 ) -> dict[str, str]:
-    """``Engine.identity`` of a model that is not loaded. ``device``, ``dtype``: as picked, not "auto"."""
+    """``Engine.identity`` of a model that is not loaded. ``device``, ``dtype``: as picked, not "auto".
+
+    ``form``: the one that ``load_engine`` makes without further arguments, if not given.
+    """
     from importlib.metadata import version
 
     import torch
@@ -189,13 +197,17 @@ def engine_identity(
         found[f"{file.name} sha256"] = remembered_sha256(file, on_progress)
     place = torch.device(device)
     where = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type
-    return found | {
-        "dtype": str(dtype).removeprefix("torch."),
-        "device": where,
-        "torch": torch.__version__,
-        "diffsynth": version("diffsynth"),
-        "arithmetic": str(_ARITHMETIC),
-    }
+    return (
+        found
+        | {
+            "dtype": str(dtype).removeprefix("torch."),
+            "device": where,
+            "torch": torch.__version__,
+            "diffsynth": version("diffsynth"),
+            "arithmetic": str(_ARITHMETIC),
+        }
+        | (form or Form(pick_attention("auto", device, dtype))).identity()
+    )
 
 
 def load_engine(
@@ -203,26 +215,37 @@ def load_engine(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    attention: str = "auto",
+    compiled: bool = False,
     on_progress: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Engine:
     """Load the four nets and the tokenizer.
 
     ``device``: "auto", "cpu", "cuda", "cuda:1", "mps"... ``dtype``: one of ``DTYPES``; "auto" is bfloat16 on a GPU, and
-    float32 on a CPU unless the transformer's files are large. ``on_progress(done, total, what)`` counts bytes.
+    float32 on a CPU unless the transformer's files are large. ``attention``: one of ``attention.KERNELS``.
+    ``compiled``: see ``compiled``; compiling takes up to a minute. Neither matters for ``precision="diffsynth"``.
+    ``on_progress(done, total, what)`` counts bytes.
     Raises ``ModelFileError`` for a file that is missing, damaged or of another kind; ``SettingsError`` for a device
-    that is not there; ``Interrupted`` when ``should_stop`` says so.
+    or a kernel that is not there, and where torch cannot compile; ``Interrupted`` when ``should_stop`` says so.
     """
     keep_off_the_network()
     device = pick_device(device)
     kind = pick_dtype(dtype, device, files.transformer)
+    form = Form(pick_attention(attention, device, kind))
     offload = device != "cpu"
     place = find_tokenizer(files.text_encoder, files.tokenizer)
     parts = _read_parts(files, list(NETS), (device, kind, offload), on_progress, should_stop)
     tokenizer = load_tokenizer(place)
     check_sizes(files, parts["dit"], parts["text_encoder"], tokenizer)
     log.info("Wan-VACE loaded on %s as %s", device, kind)
-    return Engine(files, parts, tokenizer, device, kind, offload)
+    if compiled:
+        from .compiled import compile_form
+
+        if on_progress:
+            on_progress(1, 1, "compiling")
+        form = compile_form(form, parts["dit"], device, kind)
+    return Engine(files, parts, tokenizer, device, kind, offload, form=form)
 
 
 def _read_parts(

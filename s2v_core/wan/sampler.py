@@ -156,7 +156,7 @@ def _prepared(
         (old_things, old_values), known = engine.constants
         if old_values == values and all(one is other for one, other in zip(things, old_things, strict=True)):
             return cast(Constants, known)
-    made = transformer.prepare(*nets, contexts, vace_context, shape, references, exact)
+    made = transformer.prepare(*nets, contexts, vace_context, shape, references, exact, engine.form)
     stays = engine.device == "cpu" or not (engine.offload or engine.mover)
     engine.constants = ((things, values), made) if stays else None
     return made

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from einops import rearrange
 
-from .block import Text, exact, fast, without_padding
+from .block import PLAIN, Form, Text, exact, fast, without_padding
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,8 @@ class Constants:
 
     ``grid``: tokens in time, height and width. ``freqs``: complex [tokens, 1, head size / 2].
     ``control``: [1, tokens, dim] or None. ``texts``: for each prompt, one for each transformer block and then for each
-    VACE block. ``references``: the latent frames in front that belong to reference images. ``exact``: DiffSynth's bits.
+    VACE block. ``references``: the latent frames in front that belong to reference images. ``exact``: DiffSynth's bits;
+    else blocks compute as ``form`` says.
     """
 
     grid: tuple[int, int, int]
@@ -38,6 +39,7 @@ class Constants:
     texts: Mapping[str, list[Text]]
     references: int = 0
     exact: bool = True
+    form: Form = PLAIN
 
     def narrowed(self, start: int, stop: int) -> Constants:
         """Those of the references and the video's latent frames from ``start`` to before ``stop``, as a clip of their
@@ -63,11 +65,12 @@ def prepare(
     latent_shape: tuple[int, ...],
     references: int = 0,
     exact: bool = True,
+    form: Form = PLAIN,
 ) -> Constants:
     """Compute the constants.
 
     ``contexts``: for each prompt, text states [1, text tokens, text dim]. ``vace_context``: [1, 96, T, h, w] or None.
-    ``latent_shape``: [1, 16, T, h, w] of the latents. ``references``, ``exact``: as in ``Constants``.
+    ``latent_shape``: [1, 16, T, h, w] of the latents. ``references``, ``exact``, ``form``: as in ``Constants``.
     """
     import torch
 
@@ -100,7 +103,7 @@ def prepare(
         texts[side] = [Text(a.norm_k(a.k(text)), a.v(text), bias) for a in attentions]
     # On Apple's MPS there are no doubles.
     freqs = freqs if exact else freqs.to(torch.complex64)
-    return Constants((f, h, w), freqs.to(weight.device), control, texts, references, exact)
+    return Constants((f, h, w), freqs.to(weight.device), control, texts, references, exact, form)
 
 
 def predict(
@@ -127,7 +130,7 @@ def predict(
     modulation = dit.time_projection(time).unflatten(1, (6, dit.dim))
     x = rearrange(dit.patchify(latents.to(dtype)), "b c f h w -> b (f h w) c").contiguous()
 
-    function = exact if constants.exact else fast
+    function = exact if constants.exact else partial(fast, form=constants.form)
     run = partial(through, function) if through else function
     texts, depth = constants.texts[side], len(dit.blocks)
     front = constants.references * constants.grid[1] * constants.grid[2]
