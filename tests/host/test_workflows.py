@@ -84,8 +84,8 @@ def test_every_workflow_is_as_it_is_made(schemas: dict[str, Schema]) -> None:
     made = all_workflows(schemas)
     assert sorted(made) == EVERY == sorted(path.stem for path in (FOLDER / "api").glob("*.json"))
     for name, graph in made.items():
-        assert read(FOLDER / f"{name}.json") == graph.drawn(), f"{name}: run python -m workflows.make all"
-        assert read(FOLDER / "api" / f"{name}.json") == graph.api(), f"{name}: run python -m workflows.make all"
+        assert read(FOLDER / f"{name}.json") == graph.drawn(), f"{name}: run python -m workflows.make everything"
+        assert read(FOLDER / "api" / f"{name}.json") == graph.api(), f"{name}: run python -m workflows.make everything"
 
 
 @pytest.mark.parametrize("name", EVERY)

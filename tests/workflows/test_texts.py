@@ -16,7 +16,7 @@ from workflows.make.schemas import Schema, read_schemas
 
 ROOT = Path(__file__).resolve().parents[2]
 HELP = ROOT / "nodes" / "web" / "docs"
-ANEW = "run: python -m workflows.make all"
+ANEW = "run: python -m workflows.make everything"
 MOST_PICTURE_BYTES = 40_000
 MOST_MOVING_BYTES = 1_500_000
 

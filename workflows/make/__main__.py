@@ -1,15 +1,25 @@
-"""Make the workflows and what belongs to them anew: `all`, after the nodes' forms or texts have changed."""
+"""Make the workflows and what belongs to them anew, after the nodes' forms or texts have changed.
+
+First `everything`, then, with a ComfyUI and a browser, `thumbnails` and `help-pictures`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from . import locale, readme
+from . import browser, hosts, locale, pictures, readme
 from .catalog import all_workflows
 from .frozen import freeze as freeze_release
-from .schemas import ROOT, read_schemas
+from .scenes import SCENES
+from .schemas import PREFIX, ROOT, read_schemas
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 FOLDER = ROOT / "workflows"
@@ -42,6 +52,53 @@ def tables() -> None:
     schemas = read_schemas()
     text = readme.FILE.read_text(encoding="utf-8")
     readme.FILE.write_text(readme.filled(text, readme.tables(schemas, all_workflows(schemas))), encoding="utf-8")
+
+
+@app.command()
+def everything() -> None:
+    """Graphs, texts and tables: all that needs no running host."""
+    graphs()
+    texts()
+    tables()
+
+
+@app.command()
+def thumbnails(
+    names: Annotated[list[str] | None, typer.Argument(help="Workflows; all when none are named.")] = None,
+) -> None:
+    """Run workflows with the nano model in a real host and make their thumbnails, and the README's moving picture."""
+    with _nano_host() as host:
+        for name in names or all_workflows(read_schemas()):
+            typer.echo(pictures.make_thumbnail(host, name))
+            if name == "quick_look":
+                pictures.make_moving_picture(host)
+
+
+@app.command()
+def help_pictures(
+    nodes: Annotated[list[str] | None, typer.Argument(help="Nodes without prefix; else all.")] = None,
+) -> None:
+    """Run each node's small graph in a real host and browser and take the picture of its help page."""
+    if missing := browser.what_is_missing():
+        raise typer.BadParameter(missing)
+    schemas = read_schemas()
+    known = [name for name in SCENES if f"{PREFIX}{name}" in schemas]
+    with _nano_host() as host, browser.opened(host.url) as page:
+        for node in nodes or known:
+            pictures.help_picture(page, schemas, node)
+            typer.echo(node)
+
+
+@contextlib.contextmanager
+def _nano_host() -> Iterator[hosts.RunningHost]:
+    """A host of COMFY_ROOT with the nano model; its folder is called as a user's, for pictures show it."""
+    root = Path(os.environ.get("COMFY_ROOT") or Path.home() / "comfy" / "ComfyUI")
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder) / "ComfyUI"
+        hosts.fill_base(base, "nano")
+        with hosts.running(root, base, os.environ.get("COMFY_OVERLAY", "")) as host:
+            pictures.prepare(host)
+            yield host
 
 
 @app.command()

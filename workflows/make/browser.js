@@ -200,6 +200,24 @@ const commands = {
     await page.waitForTimeout(500);
   },
 
+  // Selects a node and presses the question mark of its toolbox.
+  async help({ type }) {
+    await page.evaluate(`((type) => { const app = ${APP}, nodes = app.graph.nodes ?? app.graph._nodes;
+      const node = nodes.find((one) => one.type === type), view = app.canvas.ds, shown = app.canvas.canvas;
+      view.scale = 0.8;
+      view.offset[0] = -node.pos[0] + 500; view.offset[1] = -node.pos[1] + 300;
+      (app.canvas.selectNode ?? app.canvas.select).call(app.canvas, node); app.graph.setDirtyCanvas(true, true); })`
+      + `(${JSON.stringify(type)})`);
+    const button = page.locator('[data-testid="info-button"], [data-testid="help-button"], .help-button').first();
+    await button.waitFor({ state: "attached", timeout: 20000 });
+    await button.evaluate((found) => found.click());
+    await page.waitForTimeout(3000);
+  },
+  async images() {
+    return page.evaluate(() => [...document.querySelectorAll("img")]
+      .filter((one) => one.src.includes("/docs/")).map((one) => [one.src, one.naturalWidth]));
+  },
+
   // Anything else a test wants to know or do in the page.
   async evaluate({ code }) {
     return page.evaluate(code);
