@@ -15,6 +15,7 @@ from typing import Any
 from ..s2v_core.errors import StoreError
 from ..s2v_core.sweeps.shelf import CELLS, Shelf
 from . import host, server
+from .work import PREVIEW_PIXELS
 
 EVENT = "skeleton2video.sweep"
 """The type of the messages on the host's websocket."""
@@ -132,6 +133,6 @@ def _data_url(picture: Any) -> str:
 
     made = bytes_io.BytesIO()
     shown = Image.fromarray(picture)
-    shown.thumbnail((host.PREVIEW_PIXELS, host.PREVIEW_PIXELS))
+    shown.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
     shown.save(made, format="JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(made.getvalue()).decode()}"

@@ -197,17 +197,15 @@ def engine_identity(
         found[f"{file.name} sha256"] = remembered_sha256(file, on_progress)
     place = torch.device(device)
     where = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type
-    return (
-        found
-        | {
-            "dtype": str(dtype).removeprefix("torch."),
-            "device": where,
-            "torch": torch.__version__,
-            "diffsynth": version("diffsynth"),
-            "arithmetic": str(_ARITHMETIC),
-        }
-        | (form or Form(pick_attention("auto", device, dtype))).identity()
-    )
+    return {
+        **found,
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": where,
+        "torch": torch.__version__,
+        "diffsynth": version("diffsynth"),
+        "arithmetic": str(_ARITHMETIC),
+        **(form or Form(pick_attention("auto", device, dtype))).identity(),
+    }
 
 
 def load_engine(

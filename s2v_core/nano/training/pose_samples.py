@@ -132,7 +132,7 @@ def _sample(
     out = np.clip(out, 0, 255).astype(np.uint8)
     if chance.random() < 0.2:
         _, packed = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(chance.integers(15, 80))])
-        out = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+        out = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
     return out, points @ matrix[:, :2].T + matrix[:, 2]
 
 
@@ -152,6 +152,6 @@ def _worn(chance: np.random.Generator, frame: Array) -> Array:
     """A drawing after compression, or with other contrast."""
     if chance.random() < 0.3:
         _, packed = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, int(chance.integers(40, 96))])
-        frame = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+        frame = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
     out = frame * chance.uniform(0.8, 1.15) + chance.normal(0, chance.uniform(0, 6), frame.shape)
     return np.clip(out, 0, 255).astype(np.uint8)
