@@ -111,7 +111,11 @@ def test_the_graph_connects_the_loras_and_the_sampler():
     assert second["inputs"][0]["link"] == 1 and [name for name, *_ in SOCKETS][4] == "loras"
     items = comfy_items(graph)
     assert items["links"][1] == {
-        **{"id": 2, "origin_id": 3, "origin_slot": 0, "target_id": 1, "target_slot": 4},
+        "id": 2,
+        "origin_id": 3,
+        "origin_slot": 0,
+        "target_id": 1,
+        "target_slot": 4,
         "type": "SKELETON2VIDEO_LORAS",
     }
     assert comfy_graph(cell(SampleSettings()))["links"] == []

@@ -142,7 +142,7 @@ def test_nothing_half_is_left_behind(result, tmp_path):
     with pytest.raises(Interrupted):
         write_report(result, page, should_stop=lambda: True)
     assert page.read_text() == "an older one" and list(tmp_path.iterdir()) == [page]
-    with pytest.raises(SettingsError, match="ends in .html"):
+    with pytest.raises(SettingsError, match=r"ends in \.html"):
         write_report(result, tmp_path / "report.pdf")
 
 
