@@ -25,6 +25,7 @@ BACKEND = "read back from a drawing"
 _JOINTS = len(COLORS)
 _SHORT_SIDE = 1024  # of the canvas that thin lines are drawn on
 _THINNEST = 1.1  # pixels of a joint's radius: smaller ones are no discs any more
+_LIT, _MOST_LIT, _MOST_FRAMES = 60, 0.15, 0.5  # levels, and shares: thin drawings are nearly black
 _BRIGHT, _DARK = 178, 70  # levels of the brightest channel: joints are above the first, limbs between both
 _COLOURFUL = 0.55  # of a disc's or a limb's saturation, at least
 _LEAST = 0.2  # of a disc that must be seen
@@ -55,9 +56,12 @@ class _Labels:
 def read_drawn(control: Clip) -> PoseTrack:
     """The points of the body [T, P, 134] in a drawn pose video; those that are not found score 0.
 
-    Raises Missing when the frames show no skeleton in these colours, or one too small to read.
+    Thin lines in small pictures, as VACE's annotator would draw them below 282 pixels, are read by a small net: one
+    person. Raises Missing when the frames show no skeleton in these colours.
     """
     style = _style(control)
+    if style is None:
+        return _read_thin(control)
     found = [_people(frame, style) for frame in control.frames]
     people = max(1, max(len(one) for one in found))
     points = np.zeros((len(control), people, POINTS, 2), np.float32)
@@ -71,8 +75,20 @@ def read_drawn(control: Clip) -> PoseTrack:
     return PoseTrack(points, scores, (control.height, control.width), control.fps, BACKEND, notes)
 
 
-def _style(control: Clip) -> _Style:
-    """The palette and the joints' radius in which the most of a skeleton is read."""
+def _read_thin(control: Clip) -> PoseTrack:
+    """By a net. Raises Missing when the lines are not thin, the ground not black, or nobody is found."""
+    side = min(control.height, control.width)
+    if JOINT * side / _SHORT_SIDE < _THINNEST and (control.frames.max(axis=3) > _LIT).mean() < _MOST_LIT:
+        from ..nano.detect import read_thin_drawing
+
+        track = read_thin_drawing(control)
+        if track.found.mean() >= _MOST_FRAMES:
+            return track
+    raise Missing("The control shows no skeleton in the colours of DWPose.")
+
+
+def _style(control: Clip) -> _Style | None:
+    """The palette and the joints' radius in which the most of a skeleton is read; None where none is."""
     thin = JOINT * min(control.height, control.width) / _SHORT_SIDE
     radii = [float(JOINT)] + ([thin] if _THINNEST <= thin < JOINT - 0.5 else [])
     chosen = np.unique(np.linspace(0, len(control) - 1, min(_LOOKED_AT, len(control))).round().astype(int))
@@ -84,10 +100,7 @@ def _style(control: Clip) -> _Style:
             # A small disc fits into a large one, not the other way round: the large ones come first.
             if worth > best and (style is None or style.radius == radius or worth > _CLEARLY * best):
                 best, style = worth, one
-    if style is None or best < _FEWEST:
-        small = f", or lines too thin to be read at {control.width} x {control.height}" if thin < _THINNEST else ""
-        raise Missing(f"The control shows no skeleton in the colours of DWPose{small}.")
-    return style
+    return style if best >= _FEWEST else None
 
 
 def _worth(frame: Array, style: _Style) -> float:

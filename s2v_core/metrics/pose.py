@@ -141,7 +141,7 @@ def _control_points(subject: Subject) -> tuple[Found, str]:
 
     try:
         read = remembered(("drawn", control.sha256()), lambda: read_drawn(control))
-        return given(_placed(read, subject), read.backend), "points read back from the drawn control"
+        return given(_placed(read, subject), read.backend), f"the control's points, {read.backend}"
     except Missing as missing:
         if subject.inputs.driving is None:
             raise Missing(f"{missing} Give its points, or the clip that they were taken from.") from None

@@ -8,7 +8,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Interrupted, SettingsError
+from ..errors import Interrupted, MissingPackageError, ModelFileError, SettingsError, VideoError
 from .scorecard import NEEDS, Metric, Score, Scorecard, empty
 from .toy import TOY_METRICS
 
@@ -278,7 +278,7 @@ def score_clip(
 
 
 def _measure(metric: Metric, subject: Subject) -> Score:
-    from .missing import Missing
+    from .missing import Missing, reason
 
     if metric.name in TOY_METRICS:
         return replace(empty(f"{NEEDS['truth']} is not given"), version=metric.version)
@@ -288,4 +288,6 @@ def _measure(metric: Metric, subject: Subject) -> Score:
         score: Score = measure(subject)
     except Missing as missing:
         score = empty(str(missing))
+    except (ModelFileError, MissingPackageError, VideoError) as error:
+        score = empty(reason(error))
     return replace(score, version=metric.version)

@@ -1,8 +1,9 @@
-"""Where the toy world's dancers have their points, in any clip: what a detector of real people cannot see. Light to
-import."""
+"""Points of the toy world's dancers in any clip, which no detector of real people can see, and of thin drawings.
+Light to import."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,12 @@ from ..video.clip import Clip
 if TYPE_CHECKING:
     from ..pose.track import PoseTrack
 
-POSE_WEIGHTS = Path(__file__).parent / "weights" / "pose.safetensors"
-TOY_BACKEND = "toy pose net"
+_WEIGHTS = Path(__file__).parent / "pose_weights"
+DANCERS, DRAWINGS = _WEIGHTS / "dancers.safetensors", _WEIGHTS / "drawings.safetensors"
+TOY_BACKEND, THIN_BACKEND = "toy pose net", "read back from a thin drawing by a net"
 _LEAST = 0.3  # of a point's score: as everywhere, what scores more is drawn
 _FEWEST = 6  # points of a dancer who is there
+_BATCH = 32
 
 
 def find_toy_dancer(clip: Clip) -> PoseTrack:
@@ -27,20 +30,38 @@ def find_toy_dancer(clip: Clip) -> PoseTrack:
     Frames of another shape than a square are taken as they lie: scaled to 96 x 96. Raises ModelFileError when the net's
     weights are missing, as in a copy of the project without them.
     """
+    return _find(clip, DANCERS, TOY_BACKEND)
+
+
+def read_thin_drawing(control: Clip) -> PoseTrack:
+    """The points of the body of one dancer in a pose video with thin lines, in DWPose's colours or with red and blue
+    exchanged; for pictures that are too small to be read joint by joint. Raises ModelFileError.
+    """
+    side = max(control.height, control.width)
+    below, right = side - control.height, side - control.width
+    square = np.pad(control.frames, ((0, 0), (0, below), (0, right), (0, 0)))
+    both = [
+        _find(control.with_frames(np.ascontiguousarray(frames)), DRAWINGS, THIN_BACKEND)
+        for frames in (square, square[..., ::-1])
+    ]
+    best = max(both, key=lambda track: float(track.scores.sum()))
+    return replace(best, canvas=(control.height, control.width))
+
+
+def _find(clip: Clip, weights: Path, backend: str) -> PoseTrack:
     import torch
 
     from ..pose.track import POINTS, PoseTrack
     from ..video.fit import resize
     from .body import KNOWN
-    from .pose_net import SIDE, decode
+    from .pose_net import SIDE, as_tensor, decode
 
-    net = load_pose_net()
-    small = np.stack([resize(frame, (SIDE, SIDE)) for frame in clip.frames])
+    net = load_pose_net(weights)
     found, belief = [], []
     with torch.inference_mode():
-        for batch in np.array_split(small, max(1, len(small) // 32)):
-            tensor = torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
-            at, scores = decode(net(tensor))
+        for start in range(0, len(clip), _BATCH):
+            small = np.stack([resize(frame, (SIDE, SIDE)) for frame in clip.frames[start : start + _BATCH]])
+            at, scores = decode(net(as_tensor(small)))
             found.append(at)
             belief.append(scores)
     points = np.zeros((len(clip), 1, POINTS, 2), np.float32)
@@ -50,18 +71,18 @@ def find_toy_dancer(clip: Clip) -> PoseTrack:
     nobody = (scores > _LEAST).sum(axis=(1, 2)) < _FEWEST
     scores[nobody] = 0
     notes = tuple("no person found" if one else "" for one in nobody)
-    return PoseTrack(points, scores, (clip.height, clip.width), clip.fps, TOY_BACKEND, notes)
+    return PoseTrack(points, scores, (clip.height, clip.width), clip.fps, backend, notes)
 
 
 @lru_cache(maxsize=2)
-def load_pose_net(path: Path = POSE_WEIGHTS) -> Any:
-    """The net with its weights, for looking only. Raises ModelFileError when they are missing."""
+def load_pose_net(path: Path) -> Any:
+    """The net with these weights, for looking only. Raises ModelFileError when they are missing."""
     if not path.is_file():
         raise ModelFileError(
-            "The weights of the toy world's pose net are missing.",
+            "The weights of one of the toy world's pose nets are missing.",
             expected=str(path),
             got="no such file",
-            remedy="Install the project anew, or train them: python -m s2v_core.nano.training.pose FOLDER",
+            remedy="Install the project anew, or train them: python -m s2v_core.nano.training.pose dancers FOLDER",
         )
     from safetensors.torch import load_file
 

@@ -1,7 +1,8 @@
 """A small net that finds the points of the toy world's dancers, also in pictures that a model made of them.
 
 A U-net of 0.26M parameters for pictures of 96 x 96: a map of 48 x 48 cells for each of the 24 points of body and feet,
-and beside each map one cell more for "not in the picture". Trained by ``training/pose.py`` on drawn scenes alone.
+and beside each map one cell more for "not in the picture". Trained by ``training/pose.py`` on drawn scenes alone; with
+other weights it reads points back from skeletons whose lines are too thin to be told apart by colour.
 """
 
 from __future__ import annotations
@@ -73,6 +74,12 @@ def decode(logits: torch.Tensor) -> tuple[Array, Array]:
     x = columns + (window.sum(axis=2) * steps).sum(axis=2) / mass
     y = rows + (window.sum(axis=3) * steps).sum(axis=2) / mass
     return ((np.stack([x, y], axis=-1) + 0.5) * CELL).astype(np.float32), mass.astype(np.float32)
+
+
+def as_tensor(pictures: Array) -> torch.Tensor:
+    """Pictures uint8 [N, 96, 96, 3] as the net takes them."""
+    tensor = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
+    return tensor.contiguous(memory_format=torch.channels_last)
 
 
 class _Block(nn.Module):
