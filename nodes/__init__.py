@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import aist, grids, host, metrics, nano, pose, pose_files, prompts, sweeps, wan
+from . import aist, grids, host, metrics, nano, pose, pose_files, prompts, reports, sweeps, wan
 
 
 class Skeleton2VideoExtension(ComfyExtension):
@@ -14,6 +14,7 @@ class Skeleton2VideoExtension(ComfyExtension):
         """Every node of the pack. What its scripts in the browser ask for is answered from now on."""
         # Not in ``on_load``: hosts up to 0.8.0 never call it.
         host.answer_posts("/skeleton2video/axis", lambda asked: sweeps.read_axis(**asked))
+        reports.add_routes()
         return [
             aist.LoadAistClip,
             aist.AistDataset,
@@ -40,4 +41,5 @@ class Skeleton2VideoExtension(ComfyExtension):
             metrics.ScoreSweep,
             grids.SweepGrid,
             grids.PickCell,
+            reports.SweepReport,
         ]

@@ -64,6 +64,7 @@ WIDGETS = {
     "Skeleton2Video_ScoreSweep": ["metrics", "training", "again"],
     "Skeleton2Video_SweepGrid": ["page", "layout", "scale", "limit", "best", "lower", "format", "all_frames"],
     "Skeleton2Video_PickCell": ["by", "number", "label", "metric", "lowest"],
+    "Skeleton2Video_SweepReport": ["title", "tile", "quality", "full"],
 }
 OUTPUTS = {
     "Skeleton2Video_LoadAistClip": [
@@ -94,6 +95,7 @@ OUTPUTS = {
     "Skeleton2Video_ScoreSweep": ["sweep", "summary", "claims"],
     "Skeleton2Video_SweepGrid": ["grid", "video", "contact sheet", "summary"],
     "Skeleton2Video_PickCell": ["frames", "video", "prompt", "settings", "labels"],
+    "Skeleton2Video_SweepReport": ["path"],
 }
 
 # Loads the pack as the host does, from a folder with a name that Python would not allow for a package.
