@@ -110,6 +110,8 @@ def test_cancelled_killed_and_run_again(stage: Stage) -> None:
 
     stage.kill()
     stage.restart()
+    # A page that stayed open sees the new server; one that is opened afresh finds the same.
+    page.wait(f"() => {GRID}.skeleton2video.source.run === null")
     stage.open()
     page.show(graph("killed"))
     page.wait_painted(len(kept))
