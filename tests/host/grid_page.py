@@ -47,7 +47,8 @@ class Page(Browser):
                 const graph = app.graph.serialize();
                 const node = (kind) => graph.nodes.find((one) => one.type === `Skeleton2Video_${kind}`);
                 Object.assign(node('SweepGrid'), { pos: [2000, 0], size: [width, height] });
-                node('WanVaceSampler').pos = [2000 + width + 60, 0];
+                const sampler = node('WanVaceSampler');
+                if (sampler) sampler.pos = [2000 + width + 60, 0];
                 await app.loadGraphData(graph, true, true);
                 app.canvas.ds.scale = 1;
                 app.canvas.ds.offset = [-1900, 110];

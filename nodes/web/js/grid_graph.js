@@ -44,6 +44,17 @@ function follow(graph, id, depth) {
   return { node: origin, slot };
 }
 
+/** All nodes that a node gets something from, near and far. */
+export function ancestors(node, found = new Set()) {
+  for (const input of node?.inputs ?? []) {
+    const from = input.link == null ? null : source(node, input.name)?.node;
+    if (!from || found.has(from)) continue;
+    found.add(from);
+    ancestors(from, found);
+  }
+  return found;
+}
+
 export const widgetOf = (node, name) => node?.widgets?.find((widget) => widget.name === name);
 
 export const isLinked = (node, name) => node?.inputs?.find((one) => one.name === name)?.link != null;

@@ -38,10 +38,12 @@ export class Large {
     this.said.textContent = shown.said;
     this.load();
     document.body.append(this.root);
-    const box = near.getBoundingClientRect();
     const own = this.root.getBoundingClientRect();
-    const right = box.right + APART;
-    const x = right + own.width < innerWidth ? right : Math.max(4, box.left - APART - own.width);
+    const box = near.getBoundingClientRect();
+    const panel = (near.closest(".s2v-grid") ?? near).getBoundingClientRect();
+    // Beside the panel, so that no other cell is hidden; where there is no room, beside the cell.
+    const places = [panel, box].flatMap((one) => [one.right + APART, one.left - APART - own.width]);
+    const x = places.find((left) => left >= 4 && left + own.width <= innerWidth - 4) ?? 4;
     const y = Math.max(4, Math.min(box.top + box.height / 2 - own.height / 2, innerHeight - own.height - 4));
     Object.assign(this.root.style, { left: `${Math.round(x)}px`, top: `${Math.round(y)}px` });
     shown.draw(this.canvas);
