@@ -69,7 +69,7 @@ def plan_sheet(frames: int, size: Size, tile: int) -> Sheet:
     while shown > LEAST_TILE and math.prod(shape_of(shown)) * frames > MOST_PIXELS:
         shown -= 1
     shape = shape_of(shown)
-    every = max(1, math.ceil(frames * shape[0] * shape[1] / MOST_PIXELS))
+    every = -(-frames // max(1, MOST_PIXELS // math.prod(shape)))
     kept = -(-frames // every)
     # About as wide as high, so that neither side reaches the limit of browsers.
     columns = max(1, min(kept, round(math.sqrt(kept * shape[1] / shape[0])), MOST_SIDE // shape[0]))

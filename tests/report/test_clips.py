@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s2v_core.errors import Interrupted
@@ -19,6 +19,7 @@ from s2v_core.video.read import read_clip
     size=st.tuples(st.integers(16, 2048), st.integers(16, 2048)),
     tile=st.integers(96, 640),
 )
+@example(833, (96, 833), 96)
 def test_every_sheet_holds_its_clip_within_the_limits(frames, size, tile):
     sheet = plan_sheet(frames, size, tile)
     width, height = sheet.size
