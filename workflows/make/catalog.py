@@ -176,11 +176,11 @@ def dataset_preparation(schemas: Mapping[str, Schema]) -> Graph:
     graph.add("PreviewAny", "The prompts, to read", tall=160, source=words["text"])
     graph.group("4  Save", RESULT)
     video = graph.add("CreateVideo", "Clip", images=clips["frames"], fps=clips["rate"])
-    graph.add("SaveVideo", "Clips", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/clip")
-    graph.add("SaveImage", "References", tall=200, images=first["IMAGE"], filename_prefix=f"{folder}/reference")
+    graph.add("SaveVideo", "The clips", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/clip")
+    graph.add("SaveImage", "The references", tall=200, images=first["IMAGE"], filename_prefix=f"{folder}/reference")
     graph.column()
     video = graph.add("CreateVideo", "Pose", images=drawing["control video"], fps=drawing["fps"])
-    graph.add("SaveVideo", "Pose videos", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/pose")
+    graph.add("SaveVideo", "The pose videos", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/pose")
     return graph
 
 

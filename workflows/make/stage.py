@@ -36,6 +36,8 @@ def _small(kind: str, inputs: dict[str, Any]) -> dict[str, Any]:
         return {**NANO, "steps": min(inputs["steps"], STEPS), "shift": 5.0}
     if kind == "SweepAxis" and inputs["axis"] == "steps":
         return {"values": "1, 2, 4, 8, 16"}
+    if kind == "DrawPose":
+        return {"stick": "fixed"}
     if kind == "SubjectCard":
         return {"who": subject, "hair": "", "clothes": "", "shoes": "", "place": setting}
     if kind in ("BuildDancePrompt", "PromptVariants"):
