@@ -13,14 +13,15 @@ export COMFY_ROOT
 export S2V_CACHE := $(CURDIR)/.cache/s2v
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test test-language lint format clean
+.PHONY: help install demo experiments test test-language lint format clean
 
 help:
 	@echo "make demo    a real dancer's pose, danced by a drawn person: a labelled sweep of guidance and LoRA strength, into demo/"
+	@echo "make experiments  the article's experiments with the nano model, scored and judged, into experiments/"
 	@echo "make test    linters, types and all tests (host tests too when a ComfyUI is found)"
 	@echo "make test-language  the same for rewrites by a real small language model (98 MB)"
 	@echo "make install only the environment in $(VENV)"
-	@echo "make clean   remove $(VENV), .cache and demo"
+	@echo "make clean   remove $(VENV), .cache, demo and experiments"
 
 install: $(VENV)/.installed
 
@@ -55,6 +56,10 @@ $(S2V_CACHE)/.blazepose-7: $(WHEELS)/.mediapipe
 demo: $(VENV)/.installed $(S2V_CACHE)/.blazepose-7
 	$(BIN)/s2v demo --out demo
 
+# Minutes on two cores; what a stopped run has finished is kept.
+experiments: $(VENV)/.installed
+	$(BIN)/s2v sweep experiments --out experiments
+
 test: $(VENV)/.installed $(VENV)/.peers $(HOST) $(WHEELS)/.mediapipe lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
@@ -74,4 +79,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .cache demo
+	rm -rf $(VENV) .cache demo experiments

@@ -91,7 +91,7 @@ def reconstruction(engine: Engine, found: list[Case]) -> list[float]:
     (vae,) = engine.use("vae")
     with torch.no_grad():
         for case in found:
-            latents = encode(engine, vae, pixels(engine, case.take.clip), tiling=False)
+            latents = encode(engine, vae, pixels(engine, case.take.clip), tiling=False, exact=False)
             back = vae.decode(latents, device=engine.device, tiled=False)[0].float().clamp(-1, 1)
             frames = ((back.permute(1, 2, 3, 0) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
             values.append(psnr(case.take.clip.frames, frames))

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import aist, grids, host, nano, pose, pose_files, prompts, sweeps, wan
+from . import (
+    aist,
+    grids,
+    loras,
+    masks,
+    metrics,
+    nano,
+    pose,
+    pose_files,
+    prompts,
+    routes,
+    server,
+    sweeps,
+    videos,
+    wan,
+)
 
 
 class Skeleton2VideoExtension(ComfyExtension):
@@ -13,9 +28,11 @@ class Skeleton2VideoExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every node of the pack. What its scripts in the browser ask for is answered from now on."""
         # Not in ``on_load``: hosts up to 0.8.0 never call it.
-        host.answer_posts("/skeleton2video/axis", lambda asked: sweeps.read_axis(**asked))
+        server.answer_posts("/skeleton2video/axis", lambda asked: sweeps.read_axis(**asked))
+        routes.add_routes()
         return [
             aist.LoadAistClip,
+            videos.VideoToClip,
             aist.AistDataset,
             pose.ExtractPose,
             pose.EditPose,
@@ -28,15 +45,18 @@ class Skeleton2VideoExtension(ComfyExtension):
             prompts.SubjectCardNode,
             prompts.CaptionFrame,
             prompts.BuildDancePrompt,
+            prompts.TextToPrompt,
             prompts.PromptVariants,
             wan.LoadWanVace,
             wan.LoadNanoWanVace,
             nano.DrawnDancer,
-            wan.WanVaceLora,
-            wan.ExportLora,
+            loras.WanVaceLora,
+            loras.ExportLora,
+            masks.KeepFrames,
             wan.WanVaceSampler,
             sweeps.SweepAxis,
             sweeps.RunSweep,
+            metrics.ScoreSweep,
             grids.SweepGrid,
             grids.PickCell,
         ]

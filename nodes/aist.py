@@ -12,12 +12,55 @@ from ..s2v_core.aist.names import CAMERAS
 from ..s2v_core.dataset.settings import PrepareSettings
 from ..s2v_core.errors import S2VError
 from ..s2v_core.options import option
-from . import host, sockets
+from . import host, native, sockets
 
 AS_CHOSEN = "as chosen"
 FILTERS = ("genre", "situation", "dancer", "music", "choreography", "camera")
 PIECE = ("size", "frames", "fps", "fit", "trim", "offset", "short")
 MOST = 16
+
+
+def piece_inputs() -> list[Any]:
+    """Which frames of a video are taken, and at which size."""
+    return [
+        io.Int.Input(
+            "fps",
+            default=16,
+            min=1,
+            max=120,
+            tooltip="Frames a second to take. Wan2.1 makes videos of 16 frames a second.",
+        ),
+        io.Int.Input(
+            "frames",
+            default=81,
+            min=1,
+            max=1001,
+            step=4,
+            tooltip="Number of frames to take, 4n + 1 for Wan. 81 frames at 16 a second are 5 seconds.",
+        ),
+        io.Int.Input("width", default=832, min=16, max=4096, step=16, tooltip="Width of the frames in pixels."),
+        io.Int.Input("height", default=480, min=16, max=4096, step=16, tooltip="Height of the frames in pixels."),
+        io.Combo.Input(
+            "fit",
+            options=["crop", "letterbox"],
+            default="crop",
+            tooltip="How a video of another shape is fitted: crop fills and cuts, letterbox adds a border.",
+        ),
+        io.Float.Input(
+            "start",
+            default=0.0,
+            min=0.0,
+            max=36000.0,
+            step=0.1,
+            tooltip="Second of the video at which to begin.",
+        ),
+        io.Combo.Input(
+            "short",
+            options=["error", "hold", "loop"],
+            default="error",
+            tooltip="When the video ends too early: stop with an error, hold its last frame, or begin again.",
+        ),
+    ]
 
 
 class LoadAistClip(io.ComfyNode):
@@ -42,45 +85,7 @@ class LoadAistClip(io.ComfyNode):
                     upload=io.UploadType.video,
                     tooltip="A video in ComfyUI's input folder or below it, for example gBR_sBM_c01_d04_mBR0_ch01.mp4.",
                 ),
-                io.Int.Input(
-                    "fps",
-                    default=16,
-                    min=1,
-                    max=120,
-                    tooltip="Frames a second to take. Wan2.1 makes videos of 16 frames a second.",
-                ),
-                io.Int.Input(
-                    "frames",
-                    default=81,
-                    min=1,
-                    max=1001,
-                    step=4,
-                    tooltip="Number of frames to take, 4n + 1 for Wan. 81 frames at 16 a second are 5 seconds.",
-                ),
-                io.Int.Input("width", default=832, min=16, max=4096, step=16, tooltip="Width of the frames in pixels."),
-                io.Int.Input(
-                    "height", default=480, min=16, max=4096, step=16, tooltip="Height of the frames in pixels."
-                ),
-                io.Combo.Input(
-                    "fit",
-                    options=["crop", "letterbox"],
-                    default="crop",
-                    tooltip="How a video of another shape is fitted: crop fills and cuts, letterbox adds a border.",
-                ),
-                io.Float.Input(
-                    "start",
-                    default=0.0,
-                    min=0.0,
-                    max=36000.0,
-                    step=0.1,
-                    tooltip="Second of the video at which to begin.",
-                ),
-                io.Combo.Input(
-                    "short",
-                    options=["error", "hold", "loop"],
-                    default="error",
-                    tooltip="When the video ends too early: stop with an error, hold its last frame, or begin again.",
-                ),
+                *piece_inputs(),
                 io.Combo.Input(
                     "camera",
                     options=[AS_CHOSEN, RANDOM, *CAMERAS],
@@ -99,7 +104,7 @@ class LoadAistClip(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("images", display_name="frames", tooltip="The frames."),
-                io.Video.Output("clip", display_name="video", tooltip="The same frames as a video without sound."),
+                io.Video.Output("clip", display_name="video", tooltip="The same frames as a video, with their sound."),
                 sockets.ClipName.Output("clip_name", display_name="clip name", tooltip="For Build Dance Prompt."),
                 io.Float.Output("rate", display_name="fps", tooltip="Frames a second."),
                 io.String.Output("facts", display_name="facts", tooltip="What the file name says, to read."),
@@ -110,6 +115,9 @@ class LoadAistClip(io.ComfyNode):
                 io.String.Output("music", display_name="music", tooltip="For example mBR0."),
                 io.String.Output("choreography", display_name="choreography", tooltip="For example ch01."),
                 io.Float.Output("tempo", display_name="tempo", tooltip="Beats a minute; 0 when it is unknown."),
+                io.Audio.Output(
+                    "audio", display_name="audio", tooltip="The sound of these frames; none in a mute file."
+                ),
             ],
         )
 
@@ -162,9 +170,12 @@ class LoadAistClip(io.ComfyNode):
                 on_progress=lambda done, total: progress(done, total),
                 should_stop=should_stop,
             )
-        name, facts = _name_and_facts(path.name)
+            audio, silent = native.file_sound(path, clip, start, should_stop)
+        name, facts = name_and_facts(path.name)
         images = host.to_image(clip.frames)
-        return io.NodeOutput(images, host.to_video(images, clip.fps), name, float(clip.fps), facts, *_codes(name))
+        video = host.to_video(images, clip.fps, audio)
+        facts = "\n".join(filter(None, [facts, silent]))
+        return io.NodeOutput(images, video, name, float(clip.fps), facts, *_codes(name), audio)
 
 
 class AistDataset(io.ComfyNode):
@@ -258,7 +269,7 @@ class AistDataset(io.ComfyNode):
                 )
                 images.append(host.to_image(clip.frames))
         names = [entry.name for entry, _ in files]
-        facts = [_name_and_facts(str(entry.name or path.name))[1] for entry, path in files]
+        facts = [name_and_facts(str(entry.name or path.name))[1] for entry, path in files]
         taken = [entry.file for entry, _ in files]
         return io.NodeOutput(images, names, taken, facts, float(settings.rate), total, report)
 
@@ -280,7 +291,7 @@ def _view(video: str, camera: str, seed: int) -> Any:
     return path if camera == AS_CHOSEN else choose_view(path, camera, seed)
 
 
-def _name_and_facts(file_name: str) -> tuple[Any, str]:
+def name_and_facts(file_name: str) -> tuple[Any, str]:
     """The parsed name and a text about it; ``(None, text)`` for a name that is not AIST's."""
     from ..s2v_core.aist.names import ClipName
 

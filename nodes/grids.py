@@ -11,7 +11,7 @@ from ..s2v_core.errors import SettingsError
 from ..s2v_core.options import options
 from ..s2v_core.sweeps.gridoptions import GridOptions
 from ..s2v_core.sweeps.pick import PickOptions
-from . import host, sockets
+from . import host, live, sockets
 
 FORMATS = {"mp4 and webp": (".mp4", ".webp"), "mp4": (".mp4",), "mp4 and gif": (".mp4", ".gif")}
 MOST_REFERENCES = 4
@@ -113,7 +113,7 @@ class SweepGrid(io.ComfyNode):
             host.video_of(files[page - 1]),
             host.to_image(read_reference(sheets[page - 1])[None]),
             _summary(sweep, files),
-            ui=ui.PreviewVideo([host.saved(file) for file in files]),
+            ui=_Shown([host.saved(file) for file in files], live.shelf().put(folder)),
         )
 
 
@@ -164,6 +164,17 @@ class PickCell(io.ComfyNode):
             ", ".join(cell.labels),
             ui=ui.PreviewVideo([host.saved(file)]),
         )
+
+
+class _Shown(ui.PreviewVideo):
+    """The saved videos, and for the node's page in the browser which sweep they are of."""
+
+    def __init__(self, files: list[Any], key: str) -> None:
+        super().__init__(files)
+        self.key = key
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), live.SHOWN: [self.key]}
 
 
 def _inputs(control_video: Any, reference: Any) -> dict[str, Any]:

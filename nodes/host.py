@@ -1,29 +1,29 @@
-"""The only file that knows ComfyUI: folders, tensors, progress, interrupt and memory of the host."""
+"""The door to ComfyUI: its forms, pictures, folders and server; with ``work`` and ``memory`` all that knows it."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import comfy.model_management
-import comfy.utils
 import folder_paths
 import numpy as np
 from comfy.cli_args import args
 from comfy_api.latest import InputImpl, Types, io, ui
 
-from ..s2v_core.errors import Interrupted, ModelFileError, SettingsError, VideoError
+from ..s2v_core.errors import ModelFileError, SettingsError, VideoError
 from ..s2v_core.files import safe_join
 from ..s2v_core.video.clip import Clip
 from ..s2v_core.wan.settings import Option
+from .memory import guest, load_engine, rendering, torch_device
+from .work import STOPS, Progress, interrupted, interruptible
+
+__all__ = ["STOPS", "Progress", "guest", "interrupted", "interruptible", "load_engine", "rendering", "torch_device"]
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".webp", ".gif", ".avi", ".m4v")
-PREVIEW_PIXELS = 512
 OUTPUT_NAME = "skeleton2video"
 
 
@@ -122,9 +122,14 @@ def one_picture(image: Any, what: str) -> np.ndarray[Any, Any]:
     return frames
 
 
-def to_video(image: Any, fps: Fraction) -> Any:
-    """An IMAGE as the host's VIDEO, without sound."""
-    return InputImpl.VideoFromComponents(Types.VideoComponents(images=image, frame_rate=fps))
+def at_rate(clip: Clip, fps: float | Fraction) -> Clip:
+    """The same frames at another rate."""
+    return dataclasses.replace(clip, fps=Fraction(fps).limit_denominator(1001))
+
+
+def to_video(image: Any, fps: Fraction, audio: Any = None) -> Any:
+    """An IMAGE as the host's VIDEO, with an AUDIO or without sound."""
+    return InputImpl.VideoFromComponents(Types.VideoComponents(images=image, frame_rate=fps, audio=audio))
 
 
 # Files
@@ -205,6 +210,14 @@ def model_file(folder: str, name: str) -> Path:
     return Path(path)
 
 
+def model_name(folder: str, path: str) -> str:
+    """What a combo over one of the host's model folders calls a file; "" for a file that is in none of them."""
+    for root in map(Path, folder_paths.get_folder_paths(folder)):
+        if Path(path).is_relative_to(root):
+            return str(Path(path).relative_to(root))
+    return ""
+
+
 def tokenizer_folders() -> list[str]:
     """The folders below models/text_encoders that hold a tokenizer, for a combo."""
     found = set()
@@ -245,13 +258,23 @@ def add_model_folders() -> None:
 
 def output_folder(name: str) -> Path:
     """The pack's own folder ``name`` below the host's output folder. Raises ``SettingsError`` when it leaves it."""
-    root = Path(folder_paths.get_output_directory()) / OUTPUT_NAME
+    root = output_root()
     folder = safe_join(root, name.strip())
     if folder == root.resolve():
         raise SettingsError(
             f"{name!r} is not a name for a folder.", expected="a name such as guidance_sweep", remedy="Give a name."
         )
     return folder
+
+
+def output_root() -> Path:
+    """Where the folders of ``output_folder`` lie."""
+    return Path(folder_paths.get_output_directory()) / OUTPUT_NAME
+
+
+def scratch_folder() -> Path:
+    """A folder for files that can be made again; the host empties it when it starts."""
+    return Path(folder_paths.get_temp_directory()) / OUTPUT_NAME
 
 
 def file_stem(name: str) -> str:
@@ -294,89 +317,3 @@ def saved(path: Path) -> Any:
     """A file below the output folder, as the host's user interface wants it named."""
     where = path.resolve().relative_to(Path(folder_paths.get_output_directory()).resolve())
     return ui.SavedResult(where.name, where.parent.as_posix(), io.FolderType.output)
-
-
-# Server
-
-
-def answer_posts(path: str, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Answer POST requests of the pack's own scripts, JSON for JSON. Without a running server nothing happens."""
-    server = getattr(sys.modules.get("server"), "PromptServer", None)
-    instance = getattr(server, "instance", None)
-    if instance is None:
-        return
-    from aiohttp import web
-
-    async def handle(request: Any) -> Any:
-        try:
-            asked = await request.json()
-            return web.json_response(answer(asked))
-        except (TypeError, ValueError, KeyError) as error:
-            return web.json_response({"problem": str(error)}, status=400)
-
-    instance.routes.post(path)(handle)
-
-
-# Work
-
-
-class Progress:
-    """The bar below a node, with a picture when there is one."""
-
-    def __init__(self, total: int) -> None:
-        self._bar = comfy.utils.ProgressBar(total)
-
-    def __call__(self, done: int, total: int | None = None, picture: np.ndarray[Any, Any] | None = None) -> None:
-        """Show ``done`` of ``total``; ``picture``: uint8 [H, W, 3]. Raises the host's own exception on interrupt."""
-        preview = None
-        if picture is not None:
-            from PIL import Image
-
-            preview = ("JPEG", Image.fromarray(picture), PREVIEW_PIXELS)
-        self._bar.update_absolute(done, total, preview)
-
-
-def interrupted() -> bool:
-    """Whether the user pressed the host's stop button."""
-    return bool(comfy.model_management.processing_interrupted())
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Gives ``should_stop``; work that stopped by it ends as the host's own interrupt, not as an error."""
-    try:
-        yield interrupted
-    except Interrupted as stop:
-        # Also resets the host's flag, so that the next run starts.
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        raise comfy.model_management.InterruptProcessingException from stop
-
-
-def torch_device() -> str:
-    """The device that the host computes on, as torch writes it."""
-    return str(comfy.model_management.get_torch_device())
-
-
-@contextmanager
-def rendering(engine: Any) -> Iterator[Callable[[], bool]]:
-    """Around work with a ``wan.engine.Engine``: gives ``should_stop``; the host's models make room, and get it back.
-
-    The host runs nodes in torch's inference mode, whose tensors cannot be used outside it. In here that mode is off,
-    so that what the engine remembers can be used anywhere.
-    """
-    import torch
-
-    device = torch.device(engine.device)
-    if device.type != "cpu":
-        from ..s2v_core.wan.contents import weights_size
-
-        need = sum(weights_size(path, net) for net, path in engine.files.weights().items())
-        comfy.model_management.free_memory(need, device)
-    try:
-        with interruptible() as should_stop, torch.inference_mode(False), torch.no_grad():
-            yield should_stop
-    finally:
-        # The host cannot unload what it does not know, so nothing stays on its device.
-        with torch.inference_mode(False), torch.no_grad():
-            engine.use()
-        comfy.model_management.soft_empty_cache()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from comfy_api.latest import io
@@ -11,6 +12,7 @@ from ..s2v_core.pose.settings import DwposeSettings, ExtractSettings, RetargetSe
 from . import host, sockets
 
 CATEGORY = "Skeleton2Video/pose"
+DWPOSE_SIZE = 400 << 20  # bytes of its two nets
 # What each choice draws: face, hands.
 LAYERS = {
     "body + face": (True, False),
@@ -255,7 +257,10 @@ def _extract(clip: Any, settings: ExtractSettings) -> tuple[Any, str]:
 
     host.add_model_folders()
     progress = host.Progress(len(clip))
-    with host.interruptible() as should_stop:
+    with host.interruptible() as should_stop, host.guest(DWPOSE_SIZE) as device:
+        if device == "cpu" == host.torch_device() and settings.dwpose.provider == "auto":
+            # The user may have told the host to leave the card alone.
+            settings = dataclasses.replace(settings, dwpose=dataclasses.replace(settings.dwpose, provider="cpu"))
         report = extract_pose(clip, settings, on_progress=progress, should_stop=should_stop)
     return report.track, str(report)
 

@@ -82,6 +82,7 @@ class LoadPose(io.ComfyNode):
             outputs=[
                 sockets.Pose.Output("pose", display_name="pose", tooltip="The points of every frame."),
                 io.String.Output("report", display_name="report", tooltip="What was read, and what it lacks."),
+                io.Float.Output("rate", display_name="fps", tooltip="Frames a second."),
             ],
         )
 
@@ -124,7 +125,7 @@ class LoadPose(io.ComfyNode):
         people = track.points.shape[1]
         said = [f"frame {index}: {note}" for index, note in enumerate(track.notes) if note]
         report = f"{track.backend}: {len(track)} frames at {float(track.fps):g} a second, {people} people"
-        return io.NodeOutput(track, "\n".join([report, *said]))
+        return io.NodeOutput(track, "\n".join([report, *said]), float(track.fps))
 
 
 class SavePose(io.ComfyNode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from comfy_api.latest import io
@@ -125,18 +126,13 @@ class CaptionFrame(io.ComfyNode):
     @classmethod
     def execute(cls, image: Any, frame: int, model: str, dtype: str) -> io.NodeOutput:
         """Describe the frame."""
-        from ..s2v_core.prompts.caption import MAX_NEW_TOKENS, caption_images, load_captioner
-
         host.check_choice("captioner", model, CAPTIONERS)
         if frame >= len(image):
             raise SettingsError(f"There is no frame {frame}.", expected=f"0 to {len(image) - 1}", got=str(frame))
         host.add_model_folders()
         picture = host.one_picture(image[frame : frame + 1], "image")
-        with host.interruptible() as should_stop:
-            captioner = load_captioner(model, dtype=dtype)
-            progress = host.Progress(MAX_NEW_TOKENS)
-            (said,) = caption_images([picture], captioner, on_token=progress, should_stop=should_stop)
-        caption = clean_caption(said)
+        with host.interruptible() as should_stop, host.guest(LANGUAGE_MODELS[model].size) as device:
+            caption = clean_caption(_caption(picture, model, device, dtype, should_stop))
         return io.NodeOutput(caption.text, "\n".join(caption.dropped))
 
 
@@ -232,8 +228,6 @@ class BuildDancePrompt(io.ComfyNode):
         lines: list[str] = []
         host.check_choice("rewriter", rewriter, REWRITERS)
         if rewriter != NO_REWRITE:
-            from ..s2v_core.prompts.rewrite import MAX_NEW_TOKENS, load_writer, rewrite_prompt
-
             host.add_model_folders()
             own = {"subject": "" if subject == DEFAULT_SUBJECT else subject, "setting": setting}
             # What the card says goes before these in the text, so they are no facts then.
@@ -244,13 +238,44 @@ class BuildDancePrompt(io.ComfyNode):
             own["style"] = "" if style == DEFAULT_STYLE else style
             facts = (*name_facts(clip_name), *(card_facts(card) if card else ()), *text_facts(**own))
             facts += caption_facts(said, card)
-            with host.interruptible() as should_stop:
-                writer = load_writer(rewriter)
-                progress = host.Progress(MAX_NEW_TOKENS)
-                made = rewrite_prompt(prompt, facts, writer, on_token=progress, should_stop=should_stop)
+            with host.interruptible() as should_stop, host.guest(LANGUAGE_MODELS[rewriter].size) as device:
+                made = _rewritten(prompt, facts, rewriter, device, should_stop)
             prompt = made.prompt
             lines = [f"how: {made.how}", *made.reasons]
         return io.NodeOutput(prompt, prompt.text, prompt.negative, "\n".join([*_report(prompt), *lines]))
+
+
+class TextToPrompt(io.ComfyNode):
+    """A text of one's own, or of another pack, as a prompt."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="Skeleton2Video_TextToPrompt",
+            display_name="Text to Prompt",
+            category="Skeleton2Video/prompt",
+            description="Takes a text as it is, for the sampler and for sweeps. Nothing is added to it.",
+            inputs=[
+                io.String.Input("text", default="", multiline=True, tooltip="The prompt, written here or by any node."),
+                io.String.Input(
+                    "negative",
+                    default=DEFAULT_NEGATIVE,
+                    multiline=True,
+                    tooltip="What the video should not show. It plays no part at guidance 1.",
+                ),
+            ],
+            outputs=[
+                sockets.Prompt.Output("prompt", display_name="prompt", tooltip="For the sampler and for sweeps."),
+                io.String.Output("report", display_name="report", tooltip="The length, and whether it is too long."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, text: str, negative: str) -> io.NodeOutput:
+        """Take the texts."""
+        prompt = Prompt(text.strip(), negative.strip())
+        return io.NodeOutput(prompt, "\n".join(_report(prompt)))
 
 
 class PromptVariants(io.ComfyNode):
@@ -322,6 +347,24 @@ class PromptVariants(io.ComfyNode):
         axis = Axis("prompt", tuple(prompts), tuple(wanted))
         texts, negatives = [prompt.text for prompt in prompts], [prompt.negative for prompt in prompts]
         return io.NodeOutput(prompts, texts, negatives, (*axes, axis))
+
+
+def _caption(picture: Any, model: str, device: str, dtype: str, should_stop: Callable[[], bool]) -> str:
+    """A function of its own: the model is gone when it ends, and its memory can be given back."""
+    from ..s2v_core.prompts.caption import MAX_NEW_TOKENS, caption_images, load_captioner
+
+    captioner = load_captioner(model, device, dtype)
+    progress = host.Progress(MAX_NEW_TOKENS)
+    return caption_images([picture], captioner, on_token=progress, should_stop=should_stop)[0]
+
+
+def _rewritten(prompt: Prompt, facts: Any, model: str, device: str, should_stop: Callable[[], bool]) -> Any:
+    """As ``_caption``."""
+    from ..s2v_core.prompts.rewrite import MAX_NEW_TOKENS, load_writer, rewrite_prompt
+
+    writer = load_writer(model, device)
+    progress = host.Progress(MAX_NEW_TOKENS)
+    return rewrite_prompt(prompt, facts, writer, on_token=progress, should_stop=should_stop)
 
 
 def _negative(text: str) -> str | None:

@@ -15,7 +15,7 @@ from ..s2v_core.sweeps.kinds import axis_kind
 from ..s2v_core.sweeps.parse import parse_part, parse_values
 from ..s2v_core.sweeps.scene import NONE, PoseSource
 from ..s2v_core.wan.settings import LoraUse, SampleSettings
-from . import host, sockets
+from . import host, live, sockets
 from .wan import NO_PRESET, check_size, make_renderer, picture_inputs, preset_input, settings_inputs, with_preset
 
 # How often a sweep of this name ended with failed cells: the host would otherwise keep such a result for ever.
@@ -119,6 +119,15 @@ class RunSweep(io.ComfyNode):
                 *settings_inputs(randomize_seed=False),
                 *picture_inputs(),
                 preset_input(),
+                io.Boolean.Input(
+                    "keep_latents",
+                    default=False,
+                    optional=True,
+                    tooltip=(
+                        "Keep each cell's latents beside its clip, for tools that read them. Cells that are finished "
+                        "already stay without."
+                    ),
+                ),
             ],
             outputs=[sockets.Sweep.Output("sweep", display_name="sweep", tooltip="For Sweep Grid and Pick Cell.")],
         )
@@ -146,6 +155,7 @@ class RunSweep(io.ComfyNode):
         mask: Any = None,
         start_clip: Any = None,
         preset: str = NO_PRESET,
+        keep_latents: bool = False,
         **values: Any,
     ) -> io.NodeOutput:
         """Render what is missing."""
@@ -162,14 +172,15 @@ class RunSweep(io.ComfyNode):
         progress = host.Progress(1)
         renderer.on_hash = lambda path, done, size: progress(done, size)
         studio = Studio(model.device, str(model.dtype).removeprefix("torch."), own=renderer)
-        with host.rendering(model) as should_stop:
+        with host.rendering(model) as should_stop, live.feed(folder) as feed:
             try:
                 result = run_sweep(
                     sweep,
                     studio,
                     CellStore(folder / "cells"),
-                    on_event=lambda event: _show(event, progress),
+                    on_event=lambda event: _show(event, progress, feed),
                     should_stop=should_stop,
+                    keep_latents=keep_latents,
                 )
             finally:
                 studio.close()
@@ -225,12 +236,17 @@ _FILES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _show(event: Any, progress: host.Progress) -> None:
-    """A sweep's event on the bar: a hundredth of a cell is the unit, since cells differ in their steps."""
+def _show(event: Any, progress: host.Progress, feed: live.Feed) -> None:
+    """A sweep's event to the pages that are open, and on the bar: a hundredth of a cell is its unit, since cells differ
+    in their steps.
+    """
     from ..s2v_core.sweeps.events import Finished, Stepped
 
+    picture = event.step.preview() if isinstance(event, Stepped) else None
+    # First told, then shown: the bar is where the host stops a run.
+    feed(event, picture)
     if isinstance(event, Stepped):
         share = 100 * (event.step.index + 1) // (event.step.total + 1)
-        progress(100 * (event.number - 1) + share, 100 * event.total, event.step.preview())
+        progress(100 * (event.number - 1) + share, 100 * event.total, picture)
     elif isinstance(event, Finished):
         progress(100 * event.number, 100 * event.total)

@@ -1,17 +1,21 @@
-"""Wan-VACE: load it, add LoRAs, render one video."""
+"""Wan-VACE: load it, render one video."""
 
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..s2v_core.errors import S2VError
+from ..s2v_core.errors import S2VError, SettingsError
+from ..s2v_core.prompts.prompt import Prompt
+from ..s2v_core.wan.pictures import FPS
 from ..s2v_core.wan.presets import PRESETS, find_preset
+from ..s2v_core.wan.schedule import needs_negative
 from ..s2v_core.wan.settings import ADVANCED, LoraUse, SampleSettings, options
-from . import host, sockets
+from . import host, native, sockets
 
 BESIDE = "beside the text encoder"
 NO_PRESET = "none"
@@ -66,6 +70,37 @@ def picture_inputs() -> list[Any]:
     ]
 
 
+def native_inputs() -> list[Any]:
+    """The host's own sockets for what steers a rendering, and for what goes with its video."""
+    return [
+        io.Conditioning.Input(
+            "positive",
+            optional=True,
+            tooltip="From CLIP Text Encode with a CLIP of type wan, in place of the prompt's text.",
+        ),
+        io.Conditioning.Input(
+            "negative",
+            optional=True,
+            tooltip="The same, in place of the prompt's negative text; not used at guidance 1.",
+        ),
+        io.Noise.Input(
+            "noise",
+            optional=True,
+            tooltip="From RandomNoise, in place of the seed: the noise that KSampler draws, also with a reference.",
+        ),
+        io.Audio.Input("audio", optional=True, tooltip="The sound of the video, for example from Load AIST Clip."),
+        io.Float.Input(
+            "fps",
+            default=float(FPS),
+            min=1.0,
+            max=240.0,
+            step=0.01,
+            optional=True,
+            tooltip="Frames a second of the control video, and of the result. Wan2.1 was trained on 16.",
+        ),
+    ]
+
+
 def preset_input() -> Any:
     """A named set of values that takes the place of some of the form's."""
     said = "; ".join(f"{preset.name}: {preset.help}" for preset in PRESETS.values())
@@ -103,19 +138,25 @@ def check_size(**size: int | None) -> bool | str:
     return True
 
 
-def make_renderer(model: Any, control_video: Any, reference: Any, mask: Any = None, start_clip: Any = None) -> Any:
+def make_renderer(
+    model: Any,
+    control_video: Any,
+    reference: Any,
+    mask: Any = None,
+    start_clip: Any = None,
+    fps: float | Fraction = FPS,
+) -> Any:
     """The engine with these pictures; a batch of references is several, at most MOST_REFERENCES."""
     from ..s2v_core.wan.render import Renderer
-    from ..s2v_core.wan.vace import FPS
 
-    control = None if control_video is None else host.to_clip(control_video, FPS, "control video")
+    control = None if control_video is None else host.to_clip(control_video, fps, "control video")
     pictures = None if reference is None else host.some_pictures(reference, "reference", MOST_REFERENCES)
     return Renderer(
         model,
         control,
         pictures,
         mask=None if mask is None else mask.to("cpu").float().numpy(),
-        start=None if start_clip is None else host.to_clip(start_clip, FPS, "start clip"),
+        start=None if start_clip is None else host.to_clip(start_clip, fps, "start clip"),
     )
 
 
@@ -185,20 +226,12 @@ class LoadWanVace(io.ComfyNode):
         cls, diffusion_model: str, vae: str, text_encoder: str, dtype: str, device: str, tokenizer: str
     ) -> io.NodeOutput:
         """Load."""
-        from ..s2v_core.wan.engine import ModelFiles, load_engine
+        from ..s2v_core.wan.engine import ModelFiles
 
         transformer, autoencoder, encoder = map(str, _files(diffusion_model, vae, text_encoder))
         folder = "" if tokenizer == BESIDE else str(host.tokenizer_folder(tokenizer))
-        progress = host.Progress(1)
-        with host.interruptible() as should_stop:
-            engine = load_engine(
-                ModelFiles(transformer, autoencoder, encoder, folder),
-                device=host.torch_device() if device == "auto" else device,
-                dtype=dtype,
-                on_progress=lambda done, total, what: progress(done, total),
-                should_stop=should_stop,
-            )
-        return io.NodeOutput(engine)
+        files = ModelFiles(transformer, autoencoder, encoder, folder)
+        return io.NodeOutput(host.load_engine(files, device=device, dtype=dtype))
 
 
 class LoadNanoWanVace(io.ComfyNode):
@@ -230,95 +263,8 @@ class LoadNanoWanVace(io.ComfyNode):
     def execute(cls) -> io.NodeOutput:
         """Load."""
         from ..s2v_core.wan.embedded import nano_files, nano_lora
-        from ..s2v_core.wan.engine import load_engine
 
-        engine = load_engine(nano_files(), device=host.torch_device())
-        return io.NodeOutput(engine, (LoraUse(str(nano_lora("article"))),))
-
-
-class WanVaceLora(io.ComfyNode):
-    """Names a LoRA and its strength; the sampler applies it."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        """Inputs and outputs."""
-        return io.Schema(
-            node_id="Skeleton2Video_WanVaceLora",
-            display_name="Wan-VACE LoRA",
-            category="Skeleton2Video/wan",
-            description=(
-                "Adds a LoRA to the stack. The model's weights are never changed, so strength 0 is exactly the base "
-                "model and a sweep can vary the strength. It can act in parts of the model and in some steps only. A "
-                "LoRA that does not fit the model is an error."
-            ),
-            inputs=[
-                io.Combo.Input(
-                    "lora", options=host.model_names("loras"), tooltip="A LoRA for Wan2.1, from models/loras."
-                ),
-                *(host.widget(entry, optional=entry.name != "strength") for entry in options(LoraUse)),
-                sockets.Loras.Input("loras", display_name="LoRAs", optional=True, tooltip="LoRAs that come before it."),
-            ],
-            outputs=[
-                sockets.Loras.Output("stack", display_name="LoRAs", tooltip="The stack with this LoRA at its end.")
-            ],
-        )
-
-    @classmethod
-    def fingerprint_inputs(cls, lora: str, **_: Any) -> str:
-        """Changes with the file."""
-        try:
-            return host.file_stamp(host.model_file("loras", lora))
-        except (S2VError, OSError):
-            return "missing"
-
-    @classmethod
-    def execute(cls, lora: str, loras: tuple[LoraUse, ...] = (), **values: Any) -> io.NodeOutput:
-        """Append to the stack."""
-        return io.NodeOutput((*loras, LoraUse(str(host.model_file("loras", lora)), **values)))
-
-
-class ExportLora(io.ComfyNode):
-    """Writes the stack as one LoRA file."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        """Inputs and outputs."""
-        return io.Schema(
-            node_id="Skeleton2Video_ExportLora",
-            display_name="Export LoRA",
-            category="Skeleton2Video/wan",
-            description=(
-                "Writes the LoRAs with their strengths and scopes as one file into the output folder; ComfyUI's own "
-                "LoRA loader, used at strength 1, then does the same."
-            ),
-            inputs=[
-                sockets.Model.Input("model", tooltip="From Load Wan-VACE: it says where each layer belongs."),
-                sockets.Loras.Input("loras", display_name="LoRAs", tooltip="From Wan-VACE LoRA."),
-                io.String.Input("name", default="lora", tooltip="The file's name; a number is added."),
-            ],
-            outputs=[
-                io.String.Output("path", display_name="path", tooltip="What was written."),
-                io.String.Output("notes", display_name="notes", tooltip="What other programs do not apply, if any."),
-            ],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def execute(cls, model: Any, loras: tuple[LoraUse, ...], name: str) -> io.NodeOutput:
-        """Write under the next free number."""
-        from ..s2v_core.wan.lora_export import export_lora
-
-        path = host.free_path(host.output_folder("loras"), host.file_stem(name), ".safetensors")
-        progress = host.Progress(1)
-        with host.interruptible() as should_stop:
-            made = export_lora(
-                [(model.lora(use.file), use) for use in loras],
-                (model.parts["dit"], model.parts["vace"]),
-                path,
-                on_progress=progress,
-                should_stop=should_stop,
-            )
-        return io.NodeOutput(made.path, "\n".join(made.notes))
+        return io.NodeOutput(host.load_engine(nano_files()), (LoraUse(str(nano_lora("article"))),))
 
 
 class WanVaceSampler(io.ComfyNode):
@@ -337,15 +283,26 @@ class WanVaceSampler(io.ComfyNode):
             ),
             inputs=[
                 sockets.Model.Input("model", tooltip="From Load Wan-VACE."),
-                sockets.Prompt.Input("prompt", tooltip="From Build Dance Prompt."),
+                sockets.Prompt.Input(
+                    "prompt",
+                    optional=True,
+                    tooltip="From Build Dance Prompt. Not needed where positive (and negative) are connected.",
+                ),
                 *settings_inputs(randomize_seed=True),
                 *picture_inputs(),
                 preset_input(),
+                *native_inputs(),
             ],
             outputs=[
                 io.Image.Output("images", display_name="frames", tooltip="The frames of the video."),
                 io.Video.Output("video", display_name="video", tooltip="The same as a video, for Save Video."),
                 io.String.Output("notes", display_name="notes", tooltip="What was fitted or cut before rendering."),
+                io.Latent.Output(
+                    "latent",
+                    display_name="latent",
+                    tooltip="The same before decoding, for VAE Decode and the like; without the reference's part.",
+                ),
+                io.Float.Output("rate", display_name="fps", tooltip="Frames a second."),
             ],
         )
 
@@ -358,29 +315,62 @@ class WanVaceSampler(io.ComfyNode):
     def execute(
         cls,
         model: Any,
-        prompt: Any,
+        prompt: Any = None,
         control_video: Any = None,
         reference: Any = None,
         loras: tuple[LoraUse, ...] = (),
         mask: Any = None,
         start_clip: Any = None,
         preset: str = NO_PRESET,
+        positive: Any = None,
+        negative: Any = None,
+        noise: Any = None,
+        audio: Any = None,
+        fps: float = float(FPS),
         **values: Any,
     ) -> io.NodeOutput:
         """Render."""
+        from ..s2v_core.wan.sampler import decode
+
         settings = dataclasses.replace(SampleSettings.from_dict(values), loras=tuple(loras))
-        prompt, settings, said = with_preset(prompt, settings, preset)
-        renderer = make_renderer(model, control_video, reference, mask, start_clip)
+        text, settings, said = with_preset(prompt or Prompt("", ""), settings, preset)
+        _check_texts(prompt, positive, negative, settings)
+        renderer = make_renderer(model, control_video, reference, mask, start_clip, fps)
         progress = host.Progress(settings.steps)
         with host.rendering(model) as should_stop:
-            clip = renderer.render(
-                prompt,
+            width = model.parts["dit"].text_embedding[0].in_features
+            states = [
+                None if given is None else native.text_states(given, what, width)
+                for given, what in ((positive, "positive"), (negative, "negative"))
+            ]
+            latents, conditioning = renderer.sample(
+                text,
                 settings,
+                states=tuple(states),
+                noise=None if noise is None else native.starting_noise(noise),
                 on_step=lambda step: progress(step.index + 1, step.total, step.preview()),
                 should_stop=should_stop,
             )
+            clip = decode(model, latents, conditioning, settings)
+        clip = host.at_rate(clip, fps)
         images = host.to_image(clip.frames)
-        return io.NodeOutput(images, host.to_video(images, clip.fps), "\n".join((*said, *renderer.notes)))
+        video = host.to_video(images, clip.fps, native.fitting_audio(audio, clip))
+        notes = "\n".join((*said, *renderer.notes))
+        return io.NodeOutput(images, video, notes, native.to_latent(latents), float(clip.fps))
+
+
+def _check_texts(prompt: Any, positive: Any, negative: Any, settings: SampleSettings) -> None:
+    """Raise ``SettingsError`` where a text is missing."""
+    missing = [name for name, given in (("positive", positive), ("negative", negative)) if given is None]
+    if not needs_negative(settings) and "negative" in missing:
+        missing.remove("negative")
+    if prompt is None and missing:
+        raise SettingsError(
+            "The sampler has no prompt.",
+            expected="a prompt from Build Dance Prompt, or positive and negative from CLIP Text Encode",
+            got=f"nothing in prompt and in {' and '.join(missing)}",
+            remedy="Connect one of them. At guidance 1 no negative is needed.",
+        )
 
 
 def _files(diffusion_model: str, vae: str, text_encoder: str) -> tuple[Path, Path, Path]:

@@ -59,12 +59,17 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+# The folders that ``atomic_folder`` is filling now; it flushes all that is in them at its end, once.
+_unfinished: set[Path] = set()
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path``, with the same suffix; moved over ``path`` when the block ends well.
 
     When the block raises, the temporary file is removed and ``path`` is as it was. A file that is replaced keeps its
-    permissions. After the block, the file and its name survive a power cut.
+    permissions. After the block, the file and its name survive a power cut; in a folder of ``atomic_folder`` they do
+    when that folder is finished.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -74,11 +79,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     mode = stat.S_IMODE((old or temporary.stat()).st_mode)
     try:
         yield temporary
-        _flush_to_disk(temporary)
+        lasting = not _unfinished.intersection(target.parents)
+        if lasting:
+            _flush_to_disk(temporary)
         # Set at the end, because a library may have put a file of its own in the temporary one's place.
         temporary.chmod(mode)
         temporary.replace(target)
-        _flush_folder(target.parent)
+        if lasting:
+            _flush_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -94,6 +102,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(target)
     temporary.mkdir()
+    _unfinished.add(temporary)
     readable = stat.S_IMODE(temporary.stat().st_mode) & 0o666
     try:
         yield temporary
@@ -112,6 +121,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             if not target.is_dir():
                 raise
     finally:
+        _unfinished.discard(temporary)
         shutil.rmtree(temporary, ignore_errors=True)
 
 

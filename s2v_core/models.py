@@ -164,12 +164,13 @@ def find_model(name: str) -> Path | None:
     if entry.repository:
         roots = [*model_folders(), *([Path(aux)] if (aux := os.environ.get("AUX_ANNOTATOR_CKPTS_PATH")) else [])]
         places += [root / part / entry.file for root in roots for part in (entry.repository, *_VACE_ANNOTATORS)]
-        snapshots = _hugging_face_cache() / f"models--{entry.repository.replace('/', '--')}" / "snapshots"
+        snapshots = hugging_face_cache() / f"models--{entry.repository.replace('/', '--')}" / "snapshots"
         places += sorted(snapshots.glob(f"*/{entry.file}"))
     return next((place for place in places if place.is_file()), None)
 
 
-def _hugging_face_cache() -> Path:
+def hugging_face_cache() -> Path:
+    """Where the hub's client keeps what it fetched."""
     if chosen := os.environ.get("HF_HUB_CACHE"):
         return Path(chosen)
     home = os.environ.get("HF_HOME")

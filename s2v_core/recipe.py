@@ -130,11 +130,12 @@ def run_sweep_files(
     on_event: Callable[[Any], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     write: bool = True,
+    keep_latents: bool = False,
 ) -> tuple[tuple[SweepResult, ...], list[dict[str, Any]]]:
     """Everything that sweep files ask for: poses, prompts, cells, and the grids and contact sheets beside them.
 
-    What the sweeps have in common is computed once. Returns for each file its result and what was written, by kind.
-    Raises what ``open_sweep_files`` and the stages raise.
+    What the sweeps have in common is computed once. ``keep_latents``: also where no file asks for it. Returns for each
+    file its result and what was written, by kind. Raises what ``open_sweep_files`` and the stages raise.
     """
     from .sweeps.run import run_sweeps
     from .sweeps.store import CellStore
@@ -142,7 +143,10 @@ def run_sweep_files(
 
     ready = open_sweep_files(files, out=out, models=models, device=device, dtype=dtype, on_pose=on_pose)
     store = CellStore(ready.store)
-    results = run_sweeps(ready.sweeps, ready.renderers, store, on_event=on_event, should_stop=should_stop)
+    keep = keep_latents or any(file.keep_latents for file in files)
+    results = run_sweeps(
+        ready.sweeps, ready.renderers, store, on_event=on_event, should_stop=should_stop, keep_latents=keep
+    )
     written: list[dict[str, Any]] = []
     for sweep, result, folder in zip(ready.sweeps, results, ready.folders, strict=True):
         written.append({"cells": ready.store})
@@ -202,6 +206,7 @@ def write_results(result: SweepResult, folder: Path) -> dict[str, Any]:
     """The grid as mp4 and WebP and the contact sheet as PNG; files that already show these cells are left alone."""
     from .files import sha256_json, write_text_atomic
     from .sweeps.grid import pages, write_contact_sheet, write_grid
+    from .sweeps.gridpage import stored_scores
 
     one = pages(result.sweep) == 1
 
@@ -216,6 +221,8 @@ def write_results(result: SweepResult, folder: Path) -> dict[str, Any]:
             result.sweep.prompt.text,
             result.sweep.settings.to_dict(),
             [[cell.id, cell.labels, result.failed.get(cell.id), result.store.has(cell.id)] for cell in result.cells],
+            # Only where there are some, so that grids without scores that were drawn before are still found.
+            *filter(None, [stored_scores(result)]),
         ]
     )
     stamp = folder / "grid.sha256"

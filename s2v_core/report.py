@@ -89,6 +89,10 @@ class Show:
         """Frames whose pose is found."""
         self._set("pose", done, total)
 
+    def scores(self, done: int, total: int) -> None:
+        """Cells that are scored."""
+        self._set("scored", done, total)
+
     def rows(self, done: int, total: int) -> None:
         """Rows of a manifest that are finished."""
         self._set("rows", done, total)
@@ -106,6 +110,10 @@ class Show:
     def bytes(self, file: str, done: int, total: int) -> None:
         """Bytes of a download, shown as MB."""
         self._set(f"{file} (MB)", done // 1_000_000, max(1, total // 1_000_000))
+
+    def metrics(self, done: int, total: int) -> None:
+        """Metrics of a clip that are measured."""
+        self._set("metrics", done, total)
 
     def layers(self, done: int, total: int) -> None:
         """Layers of a LoRA."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .recipe import Control
     from .sweeps.scene import PoseSource, Scene
     from .video.clip import Clip
-    from .wan.shared import Shared
 
 
 @dataclass(eq=False)
@@ -83,6 +82,7 @@ class Studio:
                 if own:
                     own.use()  # leaves its device to the other
                 self._engine = load_engine(files, device=self.device, dtype=self.dtype)
+                self._engine.mover = own.mover if own else None
         return self._engine
 
     def close(self) -> None:
@@ -157,6 +157,11 @@ class SceneRenderer:
         """``render`` can take steps from other renderings."""
         return True
 
+    @property
+    def gives_latents(self) -> bool:
+        """``render`` can hand out the latents of the finished clip."""
+        return True
+
     @cached_property
     def fingerprint(self) -> dict[str, str]:
         """As ``wan.render.Renderer.fingerprint``."""
@@ -174,13 +179,13 @@ class SceneRenderer:
         *,
         on_step: Callable[[Any], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
-        shared: Shared | None = None,
+        **more: Any,
     ) -> Clip:
         """One clip; as ``wan.render.Renderer.render``, after loading the model where it is not loaded."""
         engine = self.studio.engine(self.model)
         if self._renderer is None:
             self._renderer = Renderer(engine, self.control, self.references, mask=self.mask, start=self.start)
-        return self._renderer.render(prompt, settings, on_step=on_step, should_stop=should_stop, shared=shared)
+        return self._renderer.render(prompt, settings, on_step=on_step, should_stop=should_stop, **more)
 
     def forget(self) -> None:
         """Let go of the model and of what it encoded."""

@@ -194,6 +194,26 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):
     assert (target / "sub" / "whole").read_text() == "x"
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="names of open files are read from /proc")
+def test_every_file_is_flushed_once_before_its_folder_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    flushed: list[tuple[str, bool]] = []
+
+    def fsync(handle: int) -> None:
+        name = Path(f"/proc/self/fd/{handle}").readlink().name
+        flushed.append((name, (tmp_path / "whole").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_folder(tmp_path / "whole") as folder:
+        write_text_atomic(folder / "a.txt", "a")
+        write_text_atomic(folder / "deep" / "b.txt", "b")
+        assert flushed == []
+    names = [name for name, _ in flushed]
+    assert sorted(names[:3]) == ["a.txt", "b.txt", "deep"] and names[4:] == [tmp_path.name]
+    assert [there for _, there in flushed] == [False] * 4 + [True]
+    write_text_atomic(tmp_path / "whole" / "c.txt", "c")
+    assert [name.endswith(".txt") for name, _ in flushed[5:]] == [True, False]
+
+
 def test_an_empty_folder_is_filled_and_a_full_one_is_kept(tmp_path: Path):
     target = tmp_path / "abc"
     target.mkdir()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import sweep_show, sweep_store  # noqa: F401 - their commands join those of ``sweep_app``
+from . import sweep_report, sweep_score, sweep_show, sweep_store  # noqa: F401 - their commands join those of ``sweep_app``
 from .aist import aist_app
 from .console import Json, Out, command, progress
 from .lora import lora_app
@@ -16,6 +16,7 @@ from .models import models_app
 from .nano import nano_app
 from .pose import pose
 from .prompt import prompt, prompt_diff, prompts
+from .score import score
 from .sweep import sweep_app
 from .train import train_app
 from .wan import sample
@@ -69,6 +70,7 @@ app.command("prompt-diff")(prompt_diff)
 
 
 app.command()(sample)
+app.command()(score)
 
 
 @app.command()

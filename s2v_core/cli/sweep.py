@@ -70,6 +70,9 @@ def run(
     out: Place = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    keep_latents: Annotated[
+        bool, typer.Option("--keep-latents", help="Keep the latents of each computed cell beside its clip.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Render the cells of sweeps that are not stored yet, and write the grids and the contact sheets."""
@@ -85,6 +88,7 @@ def run(
                 dtype=dtype,
                 on_pose=show.pose,
                 on_event=show.event,
+                keep_latents=keep_latents,
             )
         failed = {id: reason for result in results for id, reason in result.failed.items()}
         places = written[0]

@@ -119,6 +119,11 @@ def read_measured(folder: Path, like: Iterable[Mapping[str, str]]) -> Iterable[M
                 yield Measured(size, seconds, forwards, (file.parent / clip["file"]).stat().st_size)
 
 
+def estimate_seconds(work: Work, folder: Path) -> float | None:
+    """The seconds that a plan will take, or None where nothing like it was measured; as in ``Estimate``."""
+    return _seconds(work, list(read_measured(folder, [work.renderer(cell).fingerprint for cell in work.todo])))
+
+
 def _kind(fingerprint: Mapping[str, str]) -> tuple[str | None, ...]:
     return tuple(fingerprint.get(name) for name in ("transformer sha256", "device", "dtype"))
 

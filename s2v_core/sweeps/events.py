@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from .axes import Cell
+from .axes import Cell, Sweep
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan is made. ``named``: cells of the grid; ``distinct``: different ones; ``stored``: finished before."""
+    """The plan is made. ``named``: cells of the grid; ``distinct``: different ones; ``stored``: finished before.
+
+    ``sweeps`` and ``cells``: of each sweep all cells in row-major order. ``seconds``: estimated for what is left, from
+    cells of this model that are stored; None where there are none.
+    """
 
     named: int
     distinct: int
     stored: int
+    sweeps: tuple[Sweep, ...] = field(default=(), compare=False, repr=False)
+    cells: tuple[tuple[Cell, ...], ...] = field(default=(), compare=False, repr=False)
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

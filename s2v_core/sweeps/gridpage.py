@@ -19,7 +19,7 @@ from .gridoptions import GridOptions, arrange, check_page
 from .layout import SMALLEST_TILE, Layout, Page, lay_out, tile_size
 from .paint import ScoreLine, draw_page
 from .run import SweepResult
-from .scores import Scores, best_cells, metrics_of, say_score, score_of
+from .scores import Scores, best_cells, lower_is_better, metrics_of, say_score, score_of
 
 Frame = np.ndarray[Any, np.dtype[np.uint8]]
 When = Literal["first", "middle", "last"] | int
@@ -77,7 +77,7 @@ class GridPage:
         rows, columns = where.headers(sweep)
         pictures = len(strip) if strip else 1
         every = [cell.id for cell in result.cells]
-        lines = _score_lines(scores if scores is not None else _stored_scores(result), self._cells, every, chosen)
+        lines = _score_lines(scores if scores is not None else stored_scores(result), self._cells, every, chosen)
 
         def placed(picture: tuple[int, int], *more: str) -> Layout:
             said = Page(
@@ -209,11 +209,11 @@ def _size_note(size: tuple[int, int], picture: tuple[int, int], limited: str) ->
     return (f"Cells of {size[0]} × {size[1]} pixels are shown at {round(100 * share)}%{limited}.",)
 
 
-def _stored_scores(result: SweepResult) -> Scores:
+def stored_scores(result: SweepResult) -> Scores:
     """What the store knows of the cells; a cell whose scores cannot be read has none, and ``verify`` says why."""
     store = result.store
-    return {id: store.scores(id) for id in {cell.id for cell in result.cells}
-            if store.has(id) and store.scores_problem(id) is None}  # fmt: skip
+    there = [id for id in dict.fromkeys(cell.id for cell in result.cells) if store.has(id)]
+    return {id: scores for id in there if store.scores_problem(id) is None and (scores := store.scores(id))}
 
 
 def _score_lines(
@@ -223,7 +223,8 @@ def _score_lines(
     metrics = metrics_of(scores, every)
     if chosen.best and chosen.best not in metrics:
         best_cells(scores, every, chosen.best)
-    best = {metric: best_cells(scores, every, metric, metric in chosen.lower_is_better) for metric in metrics}
+    lower = {metric for metric in metrics if lower_is_better(scores, every, metric)} | chosen.lower_is_better
+    best = {metric: best_cells(scores, every, metric, metric in lower) for metric in metrics}
     values = {metric: [score_of(scores, id, metric) for id in every] for metric in metrics}
     largest = {metric: max(abs(value) for value in known if value is not None) for metric, known in values.items()}
     return {

@@ -26,6 +26,9 @@ from .sharing import plan_sharing
 from .store import CellStore
 from .work import Renderer, Renderers, arrange, computation_order, make_trails, plan_cells, renderer_of
 
+# The key under which the ``cell.json`` of a draft tells its round, and what its sweep's name ends in.
+DRAFT = "draft"
+DRAFTS = " (drafts, approximate)"
 Score = Callable[[Cell, Clip], float]
 _PIXELS = 16  # sizes are multiples of it
 
@@ -152,9 +155,10 @@ def run_drafts(
         made.append((cell.id, replace(cell, id=id, settings=settings)))
     shown = tuple(draft for _, draft in made)
     wanted = tuple(draft for full, draft in made if cells is None or full in cells)
-    named = replace(sweep, name=f"{sweep.name} (drafts, approximate)")
+    named = replace(sweep, name=f"{sweep.name}{DRAFTS}")
     work = arrange([named], [wanted], pick, store.has, Prefixes(store.folder / FOLDER))
-    (result,) = run_work(work, store, on_event=on_event, should_stop=should_stop)
+    said = {DRAFT: {"steps": round.steps, "size": round.size}}
+    (result,) = run_work(work, store, on_event=on_event, should_stop=should_stop, facts=said)
     return replace(result, cells=shown), drafts
 
 

@@ -35,6 +35,7 @@ A full example; only ``axes`` and one of ``prompt``, ``subject`` or a prompt axi
         - {label: identity, text: A man with wavy black hair dances., negative: bald}
       # lora: [none, loras/dance.safetensors, {file: loras/other.safetensors, strength: 0.5, label: other}]
     out: out/guidance                             # the store and the results
+    # keep_latents: true                          # the latents of each computed cell beside its clip
 
 Every path is relative to the folder of the YAML file. Unknown keys, keys given twice and values that cannot be used
 are refused with their line.
@@ -105,6 +106,7 @@ class SweepFile(Strict):
     settings: Settings = Field(default_factory=Settings)
     axes: dict[str, Any]
     out: Path | None = None
+    keep_latents: bool = False
 
     @model_validator(mode="before")
     @classmethod

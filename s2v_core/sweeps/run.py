@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from typing import Any
 
-from ..errors import Interrupted, S2VError, StoreError
+from ..errors import Interrupted, S2VError, SettingsError, StoreError
 from ..video.clip import Clip
 from .axes import Cell, Sweep
+from .estimate import estimate_seconds
 from .events import Damaged, Event, Failed, Finished, Planned, Started, Stepped, Waiting
 from .plan import effective
 from .prefixes import FOLDER, Prefixes
@@ -54,10 +56,17 @@ def run_sweep(
     on_event: Callable[[Event], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     stop_on_error: bool = False,
+    keep_latents: bool = False,
 ) -> SweepResult:
     """``run_sweeps`` for one."""
     return run_sweeps(
-        (sweep,), renderer, store, on_event=on_event, should_stop=should_stop, stop_on_error=stop_on_error
+        (sweep,),
+        renderer,
+        store,
+        on_event=on_event,
+        should_stop=should_stop,
+        stop_on_error=stop_on_error,
+        keep_latents=keep_latents,
     )[0]
 
 
@@ -69,6 +78,7 @@ def run_sweeps(
     on_event: Callable[[Event], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     stop_on_error: bool = False,
+    keep_latents: bool = False,
 ) -> tuple[SweepResult, ...]:
     """Render what is not stored yet and store it, cell by cell; equal cells of all sweeps once.
 
@@ -78,12 +88,20 @@ def run_sweeps(
 
     Several processes may run one sweep on one store: each takes cells that no other has taken. Cells are computed in
     an order that changes models, LoRA files and conditioning seldom. A cell that fails is recorded in ``failed`` and
-    the rest goes on, unless ``stop_on_error``. What ``on_event`` raises passes through.
+    the rest goes on, unless ``stop_on_error``. What ``on_event`` raises passes through. ``keep_latents``: keep the
+    latents of each cell that is computed beside its clip; cells that were finished before stay as they are.
     Raises ``Interrupted`` with a count (finished cells are kept), ``StoreError`` when the store cannot be written, and
     what planning raises (a missing LoRA file, for example) before anything is computed.
     """
     work = plan_work(sweeps, renderer, store.has, Prefixes(store.folder / FOLDER))
-    return run_work(work, store, on_event=on_event, should_stop=should_stop, stop_on_error=stop_on_error)
+    return run_work(
+        work,
+        store,
+        on_event=on_event,
+        should_stop=should_stop,
+        stop_on_error=stop_on_error,
+        keep_latents=keep_latents,
+    )
 
 
 def run_work(
@@ -93,16 +111,20 @@ def run_work(
     on_event: Callable[[Event], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     stop_on_error: bool = False,
+    keep_latents: bool = False,
+    facts: Mapping[str, Any] | None = None,
 ) -> tuple[SweepResult, ...]:
-    """``run_sweeps`` of work that is planned."""
+    """``run_sweeps`` of work that is planned. ``facts``: more for the ``cell.json`` of the cells that are computed."""
     begin = time.monotonic()
     tell = _Teller(on_event)
     reused, todo = list(work.stored), work.todo
-    tell(Planned(sum(map(len, work.cells)), len(work.distinct), len(reused)))
+    if keep_latents:
+        _check_latents(work)
+    seconds = estimate_seconds(work, store.folder)
+    tell(Planned(sum(map(len, work.cells)), len(work.distinct), len(reused), work.sweeps, work.cells, seconds))
 
     computed: list[str] = []
     failed: dict[str, str] = {}
-    versions = _versions()
     clock = _Clock(work.sharing.forwards)
     number = 0
     queue = list(todo)
@@ -124,7 +146,11 @@ def run_work(
                 started = time.monotonic()
                 lender = work.lender(cell)
                 lent: dict[str, Any] = {"shared": lender} if lender else {}
+                latents: list[Any] = []
+                if keep_latents:
+                    lent["on_latents"] = latents.append
                 try:
+                    known = _facts(work, cell)
                     clip = work.renderer(cell).render(
                         cell.prompt,
                         effective(cell.settings),
@@ -145,14 +171,9 @@ def run_work(
                         raise
                     continue
                 seconds = time.monotonic() - started
-                facts = {
-                    "fingerprint": dict(work.renderer(cell).fingerprint),
-                    "versions": versions,
-                    "sweep": work.sweep_of(cell).name,
-                    "seconds": round(seconds, 3),
-                    "forwards": lender.forwards if lender else work.sharing.trails[cell.id].forwards,
-                }
-                store.put(cell, clip, facts)
+                forwards = lender.forwards if lender else work.sharing.trails[cell.id].forwards
+                known |= {"seconds": round(seconds, 3), "forwards": forwards, **(facts or {})}
+                store.put(cell, clip, known, latents=latents[-1] if latents else None)
                 computed.append(cell.id)
                 work.release(cell.id)
             left = [entry for entry in todo if entry.id not in {*computed, *reused, *failed}]
@@ -214,6 +235,31 @@ class _Clock:
         return max(self._forwards[cell.id], 1) * settings.width * settings.height * settings.frames
 
 
+def _facts(work: Work, cell: Cell) -> dict[str, Any]:
+    """What ``cell.json`` says of where a cell comes from."""
+    renderer = work.renderer(cell)
+    uses = effective(cell.settings).loras
+    loras = {"lora sha256": {use.file: renderer.lora_sha256(use.file) for use in uses}} if uses else {}
+    return {
+        "fingerprint": dict(renderer.fingerprint),
+        **loras,
+        "versions": _versions(),
+        "sweep": work.sweep_of(cell).name,
+    }
+
+
+def _check_latents(work: Work) -> None:
+    """Said before anything is computed, not after the first cell."""
+    for cell in work.todo:
+        if not getattr(work.renderer(cell), "gives_latents", False):
+            raise SettingsError(
+                "The latents of these cells cannot be kept.",
+                expected="a renderer that gives them",
+                got=type(work.renderer(cell)).__name__,
+                remedy="Run without keep_latents.",
+            )
+
+
 def _stepper(tell: Callable[[Event], None], cell: Cell, number: int, total: int) -> Callable[[Any], None]:
     return lambda step: tell(Stepped(cell, number, total, step))
 
@@ -250,6 +296,7 @@ def _among(
     )
 
 
+@cache
 def _versions() -> dict[str, str]:
     return dict(_installed(_VERSIONS_OF))
 

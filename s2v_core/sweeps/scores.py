@@ -32,6 +32,12 @@ def metrics_of(scores: Scores, ids: Collection[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def lower_is_better(scores: Scores, ids: Collection[str], metric: str) -> bool:
+    """Whether the scores themselves say so: their "direction" is "lower"."""
+    values = ((scores.get(id) or {}).get(metric) for id in ids)
+    return any(isinstance(value, Mapping) and value.get("direction") == "lower" for value in values)
+
+
 def say_score(value: float | None, largest: float | None = None) -> str:
     """A score as text: three significant digits of ``largest`` (or of itself), so that a metric's values line up.
 

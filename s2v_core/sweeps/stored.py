@@ -22,16 +22,20 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?$")
 
 @dataclass(frozen=True)
 class StoredAxis:
-    """An axis of which only the labels are known. ``name`` is a key of ``AXES`` where the labels tell it."""
+    """An axis of which only the labels are known. ``name`` is a key of ``AXES`` where the labels tell it.
+
+    ``zipped``: where several things vary together, each of them.
+    """
 
     name: str
     title: str
     labels: tuple[str, ...]
+    zipped: tuple[StoredAxis, ...] = ()
 
     @property
     def parts(self) -> tuple[StoredAxis, ...]:
-        """What varies along it: itself."""
-        return (self,)
+        """What varies along it: itself, or what was zipped."""
+        return self.zipped or (self,)
 
     def __len__(self) -> int:
         return len(self.labels)

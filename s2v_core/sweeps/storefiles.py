@@ -217,11 +217,13 @@ def write_scores(folder: Path, id: str, clip_sha256: str, scores: Mapping[str, M
 def decode(file: Path) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     """Every frame of a lossless file in order, uint8 [H, W, 3], whatever its time stamps. Raises ``StoreError``."""
     import av
+    from av.video.reformatter import VideoReformatter
 
+    converter = VideoReformatter()  # one for all frames: a new one starts threads for each
     try:
         with av.open(str(file)) as container:
             for frame in container.decode(video=0):
-                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                yield np.asarray(converter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
     except (av.error.FFmpegError, IndexError) as error:
         raise StoreError(
             f"{file} cannot be decoded.",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import Interrupted, StoreError
+from ..errors import Interrupted, S2VError, StoreError
 from ..files import sha256_json
 from .axes import Cell, Sweep
-from .plan import plan
+from .halving import DRAFT, DRAFTS, Round, draft_settings
+from .plan import cell_id, plan
 from .scene import Scene
 from .store import CellStore
 from .storefiles import CLIP, LATENTS, SCORES, decode
@@ -135,6 +138,28 @@ def stored_ids(sweep: Sweep, store: CellStore, lora_sha256: Callable[[str], str]
     ]
 
 
+def stored_drafts(sweep: Sweep, store: CellStore, lora_sha256: Callable[[str], str]) -> frozenset[str]:
+    """The ids of the drafts of a sweep's cells (``halving``) that a store holds, of every round that its drafts tell.
+
+    Counted as in ``stored_ids``. Drafts from before they told their round are not known. Raises what ``lora_sha256``
+    raises.
+    """
+    metas = [meta for id in store.ids() if (meta := _facts(store, id)) is not None]
+    rounds: dict[Round, None] = {}
+    for meta in metas:
+        with suppress(S2VError, KeyError, TypeError, ValueError):
+            rounds[Round(float(meta[DRAFT]["steps"]), float(meta[DRAFT]["size"]))] = None
+    if not rounds:
+        return frozenset()
+    content = cache(lora_sha256)
+    fingerprints = {sha256_json(said): said for said in (meta.get("fingerprint", {}) for meta in metas)}
+    drafts = {
+        (cell.prompt, draft_settings(cell.settings, round)) for cell in plan(sweep, {}, content) for round in rounds
+    }
+    ids = {cell_id(*draft, said, content) for draft in drafts for said in fingerprints.values()}
+    return frozenset(ids & set(store.ids()))
+
+
 def verify(
     store: CellStore,
     *,
@@ -180,7 +205,8 @@ def prunable(
 
     ``damaged``: what was set aside, and cells that ``verify`` finds. ``prefixes``: all stored latents of shared steps.
     ``named_by``: the sweeps to keep; a cell goes when none of them names its prompt, settings and LoRAs, whatever its
-    models and pictures. ``lora_sha256`` is needed for these. Raises what ``stored_ids`` raises.
+    models and pictures, and it is no draft of theirs. ``lora_sha256`` is needed for these. Raises what ``stored_ids``
+    raises.
     """
     found: list[Removal] = []
     if damaged:
@@ -196,9 +222,10 @@ def prunable(
         if lora_sha256 is None:
             raise TypeError("named_by needs lora_sha256")
         named = {id for sweep in named_by for one in stored_ids(sweep, store, lora_sha256) for id in one.ids}
+        named.update(*(stored_drafts(sweep, store, lora_sha256) for sweep in named_by))
         for id in store.ids():
             if id not in named and (meta := _facts(store, id)) is not None:
-                why = ", ".join([str(meta.get("sweep", "")), *meta["labels"]])
+                why = _why_unnamed(meta)
                 found.append(Removal(store.path(id), "unnamed", why, folder_bytes(store.path(id))))
     return tuple(found)
 
@@ -293,6 +320,14 @@ def _facts(store: CellStore, id: str) -> dict[str, Any] | None:
         return store.meta(id, quick=True)
     except StoreError:
         return None
+
+
+def _why_unnamed(meta: Mapping[str, Any]) -> str:
+    sweep = str(meta.get("sweep", ""))
+    said = ", ".join([sweep, *meta["labels"]])
+    if DRAFT not in meta and sweep.endswith(DRAFTS):
+        return f"{said} (an older draft, which does not tell its round: whose it is is not known)"
+    return said
 
 
 def _fingerprints(store: CellStore) -> Iterable[Mapping[str, str]]:

@@ -22,7 +22,8 @@ from .trail import Trail, trail
 class Renderer(Protocol):
     """What a sweep needs of the thing that renders; ``wan.render.Renderer`` is one.
 
-    When it has an attribute ``shares_steps`` that is true, ``render`` also takes ``shared``, a ``wan.shared.Shared``.
+    When it has an attribute ``shares_steps`` that is true, ``render`` also takes ``shared``, a ``wan.shared.Shared``;
+    with ``gives_latents`` also ``on_latents``, which gets the finished latents before they are decoded.
     """
 
     @property

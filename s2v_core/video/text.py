@@ -23,6 +23,8 @@ TILE = (32, 35, 42)
 TEXT = (226, 229, 235)
 DIM = (146, 153, 167)
 CJK_PACKAGE = "noto-cjk-sans-jp-regular"
+# What never begins a line (JIS X 4051; Unicode's line breaking classes CL, EX, IS, CP and NS).
+_NEVER_FIRST = "、。，．,.!?;:！？；：…‥」』）)］]】〕〉》}・ー々〜"
 # Control characters, half surrogates, line and paragraph separators.
 _SHAPELESS = ("Cc", "Cs", "Zl", "Zp")
 
@@ -124,7 +126,7 @@ def wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
     """``text`` in at most ``lines`` lines, none wider than ``width`` pixels.
 
     Control characters count as spaces. Breaks between words (not at non-breaking spaces), inside a word only where
-    the word alone is too wide. What does not fit ends in an ellipsis.
+    the word alone is too wide, and there not before a mark that closes. What does not fit ends in an ellipsis.
     """
     wrapped: list[str] = []
     # Not str.split(): a non-breaking space must stay whole. Control characters have no shape and upset the shaper.
@@ -136,6 +138,8 @@ def wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
             continue
         while width_of(word, font) > width and len(word) > 1:
             fits = max(1, bisect_right(range(1, len(word)), width, key=partial(_width_of_start, word, font)))
+            # Two steps back at most: a line of nothing but marks is broken anywhere.
+            fits = next((at for at in range(fits, max(0, fits - 3), -1) if word[at] not in _NEVER_FIRST), fits)
             wrapped.append(word[:fits])
             word = word[fits:]
             if len(wrapped) > lines:

@@ -162,8 +162,10 @@ class _Encoder:
 
     def __enter__(self) -> _Encoder:
         import av
+        from av.video.reformatter import VideoReformatter
 
         form = self._form
+        self._converter = VideoReformatter()  # one for all frames: a new one starts threads for each
         if form.codec not in av.codecs_available:
             raise VideoError(
                 f"{self._target.name} cannot be written: this PyAV has no encoder {form.codec}.",
@@ -212,7 +214,8 @@ class _Encoder:
 
     def _converted(self, frame: av.VideoFrame, index: int) -> av.VideoFrame:
         if self._form.pixels == "yuv420p":
-            frame = frame.reformat(
+            frame = self._converter.reformat(
+                frame,
                 format="yuv420p",
                 src_colorspace=BT709,
                 dst_colorspace=BT709,
@@ -225,7 +228,7 @@ class _Encoder:
             self._palette = self._palette or _Palette(frame, self._rate)
             frame = self._palette.convert(frame, index)
         else:
-            frame = frame.reformat(format=self._form.pixels)
+            frame = self._converter.reformat(frame, format=self._form.pixels)
         frame.pts, frame.time_base = index, 1 / self._rate
         return frame
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelFileError, SettingsError
 from ..files import remembered_sha256
+from .attention import pick_attention
+from .block import PLAIN, Form
 from .checkpoints import Reading, load_text_encoder, load_transformer, load_vae
 from .contents import weights_sha256, weights_size
 from .lora_file import Lora, load_lora, lora_stamp
@@ -21,10 +23,18 @@ from .text import encode_text, find_tokenizer, load_tokenizer, tokenizer_files
 if TYPE_CHECKING:
     import torch
 
+    from .settings import SampleSettings
+
 log = logging.getLogger(__name__)
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
+# Counts up when the same settings give other bits, so that cells stored before are not taken for the same.
+_ARITHMETIC = 2
+NETS = {"transformer": ("dit", "vace"), "vae": ("vae",), "text_encoder": ("text_encoder",)}
+"""The parts that each file holds."""
+
 _LORA_MEMORY = 4 << 30
+_TEXTS = 64  # 256 MB of the real encoder's
 _SMALL = 1 << 30  # below this a float32 copy of the weights fits any machine
 
 
@@ -52,7 +62,12 @@ class Engine:
     """A loaded Wan-VACE.
 
     ``parts``: "dit", "vace", "text_encoder" and "vae", DiffSynth's own classes. With ``offload`` only the parts in
-    use are on ``device``, the others wait in main memory.
+    use are on ``device``, the others wait in main memory. ``grey``: latents of grey videos (``vace``), on the CPU.
+    ``constants``: what the last rendering's steps shared, and what it was computed from (``sampler``). ``form``: how
+    blocks compute: attention, and whether compiled.
+
+    ``mover(engine, names)`` brings parts to the device in the engine's place, where a host shares it out; no names mean
+    that none is in use. ``expected``: what the parts are going to render, so that it knows how much room that takes.
     """
 
     files: ModelFiles
@@ -61,24 +76,72 @@ class Engine:
     device: str
     dtype: torch.dtype
     offload: bool = False
+    grey: dict[tuple[Any, ...], torch.Tensor] = field(default_factory=dict, repr=False)
+    constants: tuple[tuple[Any, ...], Any] | None = field(default=None, repr=False)
+    mover: Callable[[Engine, tuple[str, ...]], None] | None = field(default=None, repr=False)
+    expected: SampleSettings | None = field(default=None, repr=False)
+    form: Form = field(default=PLAIN, repr=False)
     _loras: dict[str, tuple[tuple[int, ...], Lora]] = field(default_factory=dict, repr=False)
     _texts: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
     _colours: torch.Tensor | None = field(default=None, repr=False)
 
     def use(self, *names: str) -> tuple[Any, ...]:
-        """The named parts, on the device; with ``offload`` the others are moved off it first."""
+        """The named parts, on the device; with ``offload`` the others are moved off it first.
+
+        Parts that were released are read again: raises what ``load_engine`` raises for their files.
+        """
+        self.read_again(*names)
+        if self.mover:
+            self.mover(self, names)
+            return tuple(self.parts[name] for name in names)
         if self.offload:
             for name, net in self.parts.items():
                 if name not in names:
                     net.to("cpu")
         return tuple(self.parts[name].to(self.device) for name in names)
 
+    def release(self, *names: str) -> None:
+        """Let go of the weights of these parts (of all without a name) and of what was remembered of texts and LoRAs.
+
+        The next ``use`` reads the weights from their files again, as they are there then.
+        """
+        import torch
+
+        with torch.inference_mode(False), torch.no_grad():
+            for name in names or tuple(self.parts):
+                if (net := self.parts.pop(name, None)) is not None:
+                    net.to("meta")
+        for kept in (self._texts, self._loras, self.grey):
+            kept.clear()
+        self.constants = None
+
+    def read_again(
+        self,
+        *names: str,
+        on_progress: Callable[[int, int, str], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        """Read those of the named parts (all without a name) that were released. As ``load_engine``."""
+        wanted = set(names or (part for parts in NETS.values() for part in parts)) - set(self.parts)
+        nets = [net for net, parts in NETS.items() if wanted & set(parts)]
+        if nets:
+            where = (self.device, self.dtype, self.offload)
+            found = _read_parts(self.files, nets, where, on_progress, should_stop)
+            self.parts.update({name: net for name, net in found.items() if name not in self.parts})
+
     def text_states(self, text: str) -> torch.Tensor:
-        """``encode_text``, remembered: [1, 512, text dim] on the CPU (4 MB each for the real encoder)."""
-        if text not in self._texts:
+        """``encode_text``, remembered: [1, 512, text dim] on the CPU (4 MB each for the real encoder).
+
+        Of more than 64 texts the ones used longest ago are dropped.
+        """
+        states = self._texts.pop(text, None)
+        if states is None:
             (encoder,) = self.use("text_encoder")
-            self._texts[text] = encode_text(encoder, self.tokenizer, text, self.device).cpu()
-        return self._texts[text]
+            states = encode_text(encoder, self.tokenizer, text, self.device).cpu()
+        self._texts[text] = states  # at the end: the order is that of the last use
+        while len(self._texts) > _TEXTS:
+            self._texts.pop(next(iter(self._texts)))
+        return states
 
     def lora(self, path: str) -> Lora:
         """``load_lora``, remembered until the file changes; beyond 4 GiB in all the ones used longest ago are dropped.
@@ -98,6 +161,7 @@ class Engine:
     def preview_colours(self) -> torch.Tensor:
         """``fit_colours`` of this VAE, computed once, wherever the VAE is: no other part has to make room for it."""
         if self._colours is None:
+            self.read_again("vae")
             vae = self.parts["vae"]
             self._colours = fit_colours(vae, str(next(vae.parameters()).device), self.dtype)
         return self._colours
@@ -107,7 +171,7 @@ class Engine:
 
         Names and places of files are not in it.
         """
-        return engine_identity(self.files, self.device, self.dtype, on_progress)
+        return engine_identity(self.files, self.device, self.dtype, on_progress, self.form)
 
 
 def engine_identity(
@@ -115,8 +179,12 @@ def engine_identity(
     device: str,
     dtype: torch.dtype,
     on_progress: Callable[[str, int, int], None] | None = None,
+    form: Form | None = None,
 ) -> dict[str, str]:
-    """``Engine.identity`` of a model that is not loaded. ``device``, ``dtype``: as picked, not "auto"."""
+    """``Engine.identity`` of a model that is not loaded. ``device``, ``dtype``: as picked, not "auto".
+
+    ``form``: the one that ``load_engine`` makes without further arguments, if not given.
+    """
     from importlib.metadata import version
 
     import torch
@@ -129,11 +197,14 @@ def engine_identity(
         found[f"{file.name} sha256"] = remembered_sha256(file, on_progress)
     place = torch.device(device)
     where = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type
-    return found | {
+    return {
+        **found,
         "dtype": str(dtype).removeprefix("torch."),
         "device": where,
         "torch": torch.__version__,
         "diffsynth": version("diffsynth"),
+        "arithmetic": str(_ARITHMETIC),
+        **(form or Form(pick_attention("auto", device, dtype))).identity(),
     }
 
 
@@ -142,25 +213,52 @@ def load_engine(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    attention: str = "auto",
+    compiled: bool = False,
     on_progress: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Engine:
     """Load the four nets and the tokenizer.
 
     ``device``: "auto", "cpu", "cuda", "cuda:1", "mps"... ``dtype``: one of ``DTYPES``; "auto" is bfloat16 on a GPU, and
-    float32 on a CPU unless the transformer's files are large. ``on_progress(done, total, what)`` counts bytes.
+    float32 on a CPU unless the transformer's files are large. ``attention``: one of ``attention.KERNELS``.
+    ``compiled``: see ``compiled``; compiling takes up to a minute. Neither matters for ``precision="diffsynth"``.
+    ``on_progress(done, total, what)`` counts bytes.
     Raises ``ModelFileError`` for a file that is missing, damaged or of another kind; ``SettingsError`` for a device
-    that is not there; ``Interrupted`` when ``should_stop`` says so.
+    or a kernel that is not there, and where torch cannot compile; ``Interrupted`` when ``should_stop`` says so.
     """
     keep_off_the_network()
-    import torch
-
     device = pick_device(device)
     kind = pick_dtype(dtype, device, files.transformer)
+    form = Form(pick_attention(attention, device, kind))
     offload = device != "cpu"
-    start = "cpu" if offload else device
-    sizes = {name: weights_size(path, name) for name, path in files.weights().items()}
     place = find_tokenizer(files.text_encoder, files.tokenizer)
+    parts = _read_parts(files, list(NETS), (device, kind, offload), on_progress, should_stop)
+    tokenizer = load_tokenizer(place)
+    check_sizes(files, parts["dit"], parts["text_encoder"], tokenizer)
+    log.info("Wan-VACE loaded on %s as %s", device, kind)
+    if compiled:
+        from .compiled import compile_form
+
+        if on_progress:
+            on_progress(1, 1, "compiling")
+        form = compile_form(form, parts["dit"], device, kind)
+    return Engine(files, parts, tokenizer, device, kind, offload, form=form)
+
+
+def _read_parts(
+    files: ModelFiles,
+    nets: list[str],
+    where: tuple[str, torch.dtype, bool],
+    on_progress: Callable[[int, int, str], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> dict[str, Any]:
+    """The parts of these nets. ``where``: the engine's ``device``, ``dtype`` and ``offload``."""
+    import torch
+
+    device, kind, offload = where
+    paths = files.weights()
+    total = sum(weights_size(paths[net], net) for net in nets)
     done = 0
 
     def reading(what: str) -> Reading:
@@ -178,20 +276,20 @@ def load_engine(
         if on_progress:
             on_progress(min(done, total), total, what)
 
-    total = sum(sizes.values())
+    parts: dict[str, Any] = {}
+    how: dict[str, Any] = {"device": "cpu" if offload else device, "dtype": kind}
     # The host runs nodes in inference mode; weights made there could not be moved or used outside it.
     with torch.inference_mode(False), torch.no_grad():
-        how: dict[str, Any] = {"device": start, "dtype": kind}
-        dit, vace = load_transformer(files.transformer, **how, reading=reading("transformer"))
-        vae = load_vae(files.vae, **how, reading=reading("VAE"))
-        text_encoder = load_text_encoder(files.text_encoder, **how, reading=reading("text encoder"))
-        tokenizer = load_tokenizer(place)
+        if "transformer" in nets:
+            read = reading("transformer")
+            parts["dit"], parts["vace"] = load_transformer(files.transformer, **how, reading=read)
+        if "vae" in nets:
+            parts["vae"] = load_vae(files.vae, **how, reading=reading("VAE"))
+        if "text_encoder" in nets:
+            parts["text_encoder"] = load_text_encoder(files.text_encoder, **how, reading=reading("text encoder"))
     done = total
     say("done")
-    parts = {"dit": dit, "vace": vace, "text_encoder": text_encoder, "vae": vae}
-    check_sizes(files, dit, text_encoder, tokenizer)
-    log.info("Wan-VACE loaded on %s as %s", device, kind)
-    return Engine(files, parts, tokenizer, device, kind, offload)
+    return parts
 
 
 def check_sizes(files: ModelFiles, dit: Any, text_encoder: Any, tokenizer: Any) -> None:

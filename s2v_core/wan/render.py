@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,10 @@ from .sampler import Step, decode, sample
 from .schedule import needs_negative
 from .settings import SampleSettings
 from .shared import Shared
-from .vace import ControlContext, encode_pictures, join
+from .vace import Conditioning, ControlContext, encode_pictures, join
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(eq=False)
@@ -53,6 +56,11 @@ class Renderer:
         """``render`` can take steps from other renderings."""
         return True
 
+    @property
+    def gives_latents(self) -> bool:
+        """``render`` can hand out the latents of the finished clip."""
+        return True
+
     def lora_sha256(self, file: str) -> str:
         """The sha256 of a LoRA file; raises ``LoraError`` when it is missing or no LoRA."""
         self.engine.lora(file)
@@ -66,13 +74,43 @@ class Renderer:
         on_step: Callable[[Step], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
         shared: Shared | None = None,
+        on_latents: Callable[[torch.Tensor], None] | None = None,
     ) -> Clip:
-        """One clip, the same whatever is ``shared``. Raises what ``condition``, ``sample`` and ``decode`` raise."""
+        """One clip, the same whatever is ``shared``. Raises what ``condition``, ``sample`` and ``decode`` raise.
+
+        ``on_latents`` gets the finished latents [1, 16, T, h, w], without those of references, before they are decoded.
+        """
+        latents, conditioning = self.sample(prompt, settings, on_step=on_step, should_stop=should_stop, shared=shared)
+        if on_latents:
+            on_latents(latents)
+        return decode(self.engine, latents, conditioning, settings)
+
+    def sample(
+        self,
+        prompt: Prompt,
+        settings: SampleSettings,
+        *,
+        states: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None),
+        noise: Callable[[tuple[int, ...]], torch.Tensor] | None = None,
+        on_step: Callable[[Step], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        shared: Shared | None = None,
+    ) -> tuple[torch.Tensor, Conditioning]:
+        """The latents of ``render`` (see ``sampler.sample``), and what steered them.
+
+        ``states``: text states in place of those of the prompt's text and negative text (see ``text.fit_states``).
+        ``noise(latent shape)``: starting noise in place of what the seed draws. Neither is in the fingerprint.
+        """
+        self.engine.expected = settings
         pictures = self._encode(settings)
-        positive = self.engine.text_states(prompt.text)
+        positive = self.engine.text_states(prompt.text) if states[0] is None else states[0]
         # Without guidance the negative prompt plays no part: the positive one stands in, unused.
-        negative = self.engine.text_states(prompt.negative) if needs_negative(settings) else positive
+        negative = positive
+        if needs_negative(settings):
+            negative = self.engine.text_states(prompt.negative) if states[1] is None else states[1]
         conditioning = join(positive, negative, pictures, settings)
+        if noise:
+            conditioning = replace(conditioning, noise=noise(conditioning.latent_shape))
         self.notes = conditioning.notes
         told: list[str] = []
         latents = sample(
@@ -85,10 +123,10 @@ class Renderer:
             shared=shared,
         )
         self.notes = (*conditioning.notes, *told)
-        return decode(self.engine, latents, conditioning, settings)
+        return latents, conditioning
 
     def _encode(self, settings: SampleSettings) -> ControlContext:
-        names = ("width", "height", "frames", "fit", "tiling", "mask_edge")
+        names = ("width", "height", "frames", "fit", "tiling", "mask_edge", "precision")
         key = (*(getattr(settings, name) for name in names), settings.denoise == 1.0)
         if key not in self._pictures:
             self._pictures[key] = encode_pictures(

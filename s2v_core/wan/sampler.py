@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from einops import rearrange
@@ -15,6 +15,7 @@ from . import transformer
 from .engine import Engine
 from .guidance import guide
 from .lora import applied
+from .lora_file import Lora
 from .pictures import TIME_STRIDE
 from .preview import preview
 from .schedule import TRAIN_TIMESTEPS, guidance_scales, needs_negative, sigmas, strengths
@@ -23,6 +24,7 @@ from .shared import Shared, State
 from .solvers import make_solver
 from .transformer import Constants
 from .vace import TILE, Conditioning
+from .vae import fast_vae
 from .windows import Window, blend, plan_windows
 
 if TYPE_CHECKING:
@@ -113,7 +115,10 @@ def sample(
             check_stop(index)
             # The constants hold for one state of the LoRAs.
             if active.set_step(index, settings.steps) or index == first:
-                constants = _prepare(dit, vace, contexts, vace_context, latents, conditioning.references, windows)
+                given = (contexts, vace_context, tuple(latents.shape), conditioning.references)
+                acting = [(lora, (use.strength_at(index, settings.steps), use.scope)) for lora, use in loras]
+                whole = _prepared(engine, (dit, vace), given, settings.precision == "diffsynth", acting)
+                constants = _narrowed(whole, windows)
             if on_note and index == first:
                 for note in active.notes:
                     on_note(note)
@@ -136,17 +141,29 @@ def sample(
     return latents[:, :, conditioning.references :]
 
 
-def _prepare(
-    dit: Any,
-    vace: Any,
-    contexts: Mapping[str, torch.Tensor],
-    vace_context: torch.Tensor | None,
-    latents: torch.Tensor,
-    references: int,
-    windows: tuple[Window, ...],
-) -> list[Constants]:
+def _prepared(
+    engine: Engine, nets: tuple[Any, Any], given: tuple[Any, ...], exact: bool, loras: Sequence[tuple[Lora, Any]]
+) -> Constants:
+    """``transformer.prepare``, or what the rendering before this one prepared from the very same things.
+
+    They are kept where all nets stay: a guidance axis computes them once.
+    """
+    contexts, vace_context, shape, references = given
+    # Objects, compared by what they are and not by what they hold; being kept, none of them can be another one later.
+    things = (*nets, *contexts.values(), vace_context, *(lora for lora, _ in loras))
+    values = (tuple(contexts), shape, references, exact, *(how for _, how in loras))
+    if engine.constants:
+        (old_things, old_values), known = engine.constants
+        if old_values == values and all(one is other for one, other in zip(things, old_things, strict=True)):
+            return cast(Constants, known)
+    made = transformer.prepare(*nets, contexts, vace_context, shape, references, exact, engine.form)
+    stays = engine.device == "cpu" or not (engine.offload or engine.mover)
+    engine.constants = ((things, values), made) if stays else None
+    return made
+
+
+def _narrowed(whole: Constants, windows: tuple[Window, ...]) -> list[Constants]:
     """The transformer's constants for each window."""
-    whole = transformer.prepare(dit, vace, contexts, vace_context, tuple(latents.shape), references)
     if len(windows) == 1:
         return [whole]
     return [whole.narrowed(window.start, window.stop) for window in windows]
@@ -173,10 +190,20 @@ def noise(conditioning: Conditioning, seed: int) -> torch.Tensor:
     """Starting noise, float32, drawn on the CPU so that a seed means the same on every device.
 
     The reference's frames take the noise that was drawn last: the video's own noise is then the same with and
-    without a reference (as in DiffSynth).
+    without a reference (as in DiffSynth). Noise that the conditioning brings along is taken as it is. Raises
+    ``SettingsError`` when that has another shape.
     """
     import torch
 
+    if (given := conditioning.noise) is not None:
+        if tuple(given.shape) != conditioning.latent_shape:
+            raise SettingsError(
+                "The starting noise has another shape than the latents.",
+                expected=f"{list(conditioning.latent_shape)}",
+                got=f"{list(given.shape)}",
+                remedy="Make it for this size and length, with one latent frame more for each reference.",
+            )
+        return given.float()
     drawn = torch.randn(conditioning.latent_shape, generator=torch.Generator("cpu").manual_seed(seed))
     if not conditioning.references:
         return drawn
@@ -189,7 +216,7 @@ def decode(engine: Engine, latents: torch.Tensor, conditioning: Conditioning, se
 
     (vae,) = engine.use("vae")
     tiles: dict[str, Any] = {"tiled": True, **TILE} if settings.tiling else {"tiled": False}
-    with torch.no_grad():
+    with torch.no_grad(), fast_vae(vae, exact=settings.precision == "diffsynth"):
         video = vae.decode(latents.to(device=engine.device, dtype=engine.dtype), device=engine.device, **tiles)[0]
         if settings.precision == "diffsynth":
             levels = ((video + 1) * (255 / 2)).clip(0, 255)  # cut, not rounded, in the net's own type

@@ -105,6 +105,41 @@ def encode_text(encoder: Any, tokenizer: Any, text: str, device: str) -> torch.T
     return states
 
 
+def fit_states(states: torch.Tensor, width: int) -> torch.Tensor:
+    """Text states [1, n, ``width``] that another program made, as ``encode_text`` gives them: [1, 512, ``width``].
+
+    What is missing of 512 is zero, as behind the last token of a text; what is more must be zero. Raises
+    ``SettingsError`` for any other width, for more than one text, for longer ones, and for what is not finite.
+    """
+    import torch
+
+    if states.ndim != 3 or states.shape[0] != 1 or states.shape[2] != width:
+        raise SettingsError(
+            "These text states are not for this model.",
+            expected=f"states of one text, [1, tokens, {width}], from umT5",
+            got=f"{list(states.shape)}",
+            remedy="Encode the text with the umT5-XXL encoder that belongs to Wan2.1 models.",
+        )
+    if not bool(torch.isfinite(states).all()):
+        raise SettingsError(
+            "The text states hold values that are not numbers.",
+            expected="finite numbers",
+            got="NaN or infinity",
+            remedy="The text encoder went wrong (often in float16): run it in another precision.",
+        )
+    if bool(states[:, MAX_TOKENS:].any()):
+        used = int(states[0].any(dim=1).nonzero().max()) + 1
+        raise SettingsError(
+            "The encoded prompt is too long.",
+            expected=f"at most {MAX_TOKENS} tokens (about 350 English words)",
+            got=f"{used} tokens",
+            remedy="Shorten it.",
+        )
+    fitted = torch.zeros((1, MAX_TOKENS, width), dtype=states.dtype)
+    fitted[:, : states.shape[1]] = states[:, :MAX_TOKENS].cpu()
+    return fitted
+
+
 def token_ids(tokenizer: Any, text: str) -> list[int]:
     """The tokens of a text that was cleaned as Wan does it (broken Unicode mended, white space drawn together)."""
     from diffsynth.models.wan_video_text_encoder import basic_clean, whitespace_clean

@@ -1,7 +1,8 @@
 """The forward of Wan-VACE, with everything that is the same in all steps computed once.
 
-The numbers are those of DiffSynth's ``model_fn_wan_video`` for a ``WanModel`` and a ``VaceWanModel``, bit for bit:
-the same modules are called with the same values in the same order. Three things are done otherwise: the text
+Where ``Constants.exact`` says so the numbers are those of DiffSynth's ``model_fn_wan_video`` for a ``WanModel`` and a
+``VaceWanModel``, bit for bit: the same modules are called with the same values in the same order. Else they are equal
+but for rounding, in less time (``block``). Three things are done otherwise: the text
 embedding, the keys and values of the cross attention, the rotary table and the control tokens are computed before
 the first step; each VACE block runs right before the transformer block that it feeds, so that its hint is used and
 dropped instead of all hints being kept; and where nothing steers (strength 0) the VACE blocks do not run at all.
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from einops import rearrange
 
+from .block import PLAIN, Form, Text, exact, fast, without_padding
+
 if TYPE_CHECKING:
     import torch
-
-    KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,16 +28,18 @@ class Constants:
     """What stays the same over the steps of one rendering, for the LoRA state in which it was computed.
 
     ``grid``: tokens in time, height and width. ``freqs``: complex [tokens, 1, head size / 2].
-    ``control``: [1, tokens, dim] or None. ``keys_values``: for each prompt, one pair of [1, text tokens, dim] for each
-    transformer block and then for each VACE block. ``references``: the latent frames in front that belong to reference
-    images.
+    ``control``: [1, tokens, dim] or None. ``texts``: for each prompt, one for each transformer block and then for each
+    VACE block. ``references``: the latent frames in front that belong to reference images. ``exact``: DiffSynth's bits;
+    else blocks compute as ``form`` says.
     """
 
     grid: tuple[int, int, int]
     freqs: torch.Tensor
     control: torch.Tensor | None
-    keys_values: Mapping[str, KeysValues]
+    texts: Mapping[str, list[Text]]
     references: int = 0
+    exact: bool = True
+    form: Form = PLAIN
 
     def narrowed(self, start: int, stop: int) -> Constants:
         """Those of the references and the video's latent frames from ``start`` to before ``stop``, as a clip of their
@@ -61,11 +64,13 @@ def prepare(
     vace_context: torch.Tensor | None,
     latent_shape: tuple[int, ...],
     references: int = 0,
+    exact: bool = True,
+    form: Form = PLAIN,
 ) -> Constants:
     """Compute the constants.
 
     ``contexts``: for each prompt, text states [1, text tokens, text dim]. ``vace_context``: [1, 96, T, h, w] or None.
-    ``latent_shape``: [1, 16, T, h, w] of the latents. ``references``: as in ``Constants``.
+    ``latent_shape``: [1, 16, T, h, w] of the latents. ``references``, ``exact``, ``form``: as in ``Constants``.
     """
     import torch
 
@@ -89,12 +94,16 @@ def prepare(
         control = vace.vace_blocks[0].before_proj(tokens)
 
     blocks = [*dit.blocks, *(vace.vace_blocks if control is not None else ())]
-    keys_values = {}
+    texts = {}
     for side, context in contexts.items():
-        text = dit.text_embedding(context.to(device=weight.device, dtype=weight.dtype))
+        states, bias = (context, None) if exact else without_padding(context)
+        text = dit.text_embedding(states.to(device=weight.device, dtype=weight.dtype))
+        bias = None if bias is None else bias.to(text)
         attentions = [block.cross_attn for block in blocks]
-        keys_values[side] = [(a.norm_k(a.k(text)), a.v(text)) for a in attentions]
-    return Constants((f, h, w), freqs.to(weight.device), control, keys_values, references)
+        texts[side] = [Text(a.norm_k(a.k(text)), a.v(text), bias) for a in attentions]
+    # On Apple's MPS there are no doubles.
+    freqs = freqs if exact else freqs.to(torch.complex64)
+    return Constants((f, h, w), freqs.to(weight.device), control, texts, references, exact, form)
 
 
 def predict(
@@ -121,8 +130,9 @@ def predict(
     modulation = dit.time_projection(time).unflatten(1, (6, dit.dim))
     x = rearrange(dit.patchify(latents.to(dtype)), "b c f h w -> b (f h w) c").contiguous()
 
-    run = partial(through, _block) if through else _block
-    keys_values, depth = constants.keys_values[side], len(dit.blocks)
+    function = exact if constants.exact else partial(fast, form=constants.form)
+    run = partial(through, function) if through else function
+    texts, depth = constants.texts[side], len(dit.blocks)
     front = constants.references * constants.grid[1] * constants.grid[2]
     strengths = (control_strength, reference_strength)
     control = None
@@ -133,9 +143,9 @@ def predict(
         hint = None
         if control is not None and place is not None:
             vace_block = vace.vace_blocks[place]
-            control = run(vace_block, control, keys_values[depth + place], modulation, constants.freqs)
+            control = run(vace_block, control, texts[depth + place], modulation, constants.freqs)
             hint = vace_block.after_proj(control)
-        x = run(block, x, keys_values[index], modulation, constants.freqs)
+        x = run(block, x, texts[index], modulation, constants.freqs)
         if hint is not None:
             # One scale needs no copy of the hint.
             apart = front and reference_strength != control_strength
@@ -150,21 +160,3 @@ def scaled(hint: torch.Tensor, front: int, control_strength: float, reference_st
     import torch
 
     return torch.cat([hint[:, :front] * reference_strength, hint[:, front:] * control_strength], dim=1)
-
-
-def _block(
-    block: Any,
-    x: torch.Tensor,
-    keys_values: tuple[torch.Tensor, torch.Tensor],
-    modulation: torch.Tensor,
-    freqs: torch.Tensor,
-) -> torch.Tensor:
-    """One transformer block (``DiTBlock.forward``) with the cross attention's keys and values given."""
-    from diffsynth.models.wan_video_dit import modulate
-
-    shares = (block.modulation.to(dtype=modulation.dtype, device=modulation.device) + modulation).chunk(6, dim=1)
-    shift_attn, scale_attn, gate_attn, shift_ffn, scale_ffn, gate_ffn = shares
-    x = block.gate(x, gate_attn, block.self_attn(modulate(block.norm1(x), shift_attn, scale_attn), freqs))
-    cross = block.cross_attn
-    x = x + cross.o(cross.attn(cross.norm_q(cross.q(block.norm3(x))), *keys_values))
-    return block.gate(x, gate_ffn, block.ffn(modulate(block.norm2(x), shift_ffn, scale_ffn)))

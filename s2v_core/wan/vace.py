@@ -18,6 +18,7 @@ from .engine import Engine
 from .masks import DRAWN, Mask, fit_mask
 from .pictures import FPS, TIME_STRIDE, References, fit_control, fit_references, fit_start
 from .settings import SampleSettings
+from .vae import fast_vae
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 VAE_STRIDE = 8
 TILE = {"tile_size": (30, 52), "tile_stride": (15, 26)}  # DiffSynth's defaults, in latent pixels
 _TRAINED_FRAMES = 81  # Wan2.1's training length
+_GREY_SIZES = 4  # of which an engine keeps the latents of a grey video: 8 MB each at 81 frames of 832 x 480
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class Conditioning:
     None without control and reference. ``references``: latent frames in front that belong to the reference images, one
     each. ``size``: (width, height) and ``frames`` of the video. ``notes``: what was fitted or cut, in sentences.
     ``start``: latents of the references and the start clip, of ``latent_shape``, or None to begin from pure noise.
+    ``noise``: starting noise of ``latent_shape`` in place of what the seed draws, or None.
     """
 
     positive: torch.Tensor
@@ -46,6 +49,7 @@ class Conditioning:
     fps: Fraction
     notes: tuple[str, ...] = ()
     start: torch.Tensor | None = None
+    noise: torch.Tensor | None = None
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int, int]:
@@ -138,8 +142,9 @@ def encode_pictures(
         if fitted_start is not None:
             (vae,) = engine.use("vae")
             # References are single pictures and need no tiles (DiffSynth makes none here either).
-            parts = [encode(engine, vae, pixels(engine, picture), tiling=False) for picture in pictures]
-            parts.append(encode(engine, vae, pixels(engine, fitted_start), settings.tiling))
+            exact = settings.precision == "diffsynth"
+            parts = [encode(engine, vae, pixels(engine, picture), False, exact) for picture in pictures]
+            parts.append(encode(engine, vae, pixels(engine, fitted_start), settings.tiling, exact))
             begin = torch.concat(parts, dim=2).cpu()
     return ControlContext(context, len(pictures), fps, notes, begin)
 
@@ -151,23 +156,22 @@ def _vace_context(
     import torch
 
     (vae,) = engine.use("vae")
+    how = (settings.tiling, settings.precision == "diffsynth")
     if control is None or mask is None:
-        shape = (1, 3, settings.frames, settings.height, settings.width)
-        grey = torch.zeros(shape, dtype=engine.dtype, device=engine.device)  # 0 is the middle of -1..1
-        inactive = encode(engine, vae, grey, settings.tiling)
-        reactive = inactive if control is None else encode(engine, vae, pixels(engine, control), settings.tiling)
+        inactive = _grey(engine, vae, settings, *how)
+        reactive = inactive if control is None else encode(engine, vae, pixels(engine, control), *how)
         shares = torch.ones((1, VAE_STRIDE**2, *inactive.shape[2:]), dtype=engine.dtype, device=engine.device)
     else:
         levels = torch.from_numpy(np.ascontiguousarray(mask)).to(torch.float32)
         drawn = levels.to(dtype=engine.dtype, device=engine.device)[None, None] * (1 / DRAWN)
         video = pixels(engine, control)
-        inactive = encode(engine, vae, video * (1 - drawn), settings.tiling)
-        reactive = encode(engine, vae, video * drawn, settings.tiling)
+        inactive = encode(engine, vae, video * (1 - drawn), *how)
+        reactive = encode(engine, vae, video * drawn, *how)
         shares = mask_shares(drawn)
     latents = torch.concat((inactive, reactive), dim=1)
     if references:
         # One by one: in a list DiffSynth's encoder takes ever larger tiles (its issue 1224).
-        fronts = [encode(engine, vae, pixels(engine, picture), settings.tiling) for picture in references]
+        fronts = [encode(engine, vae, pixels(engine, picture), *how) for picture in references]
         front = torch.concat(fronts, dim=2)
         latents = torch.concat((torch.concat((front, torch.zeros_like(front)), dim=1), latents), dim=2)
         shares = torch.concat((torch.zeros_like(shares[:, :, :1]).expand(-1, -1, len(fronts), -1, -1), shares), dim=2)
@@ -195,11 +199,26 @@ def _length_notes(settings: SampleSettings) -> tuple[str, ...]:
     )
 
 
-def encode(engine: Engine, vae: Any, video: torch.Tensor, tiling: bool) -> torch.Tensor:
-    """Latents [1, 16, T', H/8, W/8] of pixels [1, 3, T, H, W] from -1 to 1."""
+def encode(engine: Engine, vae: Any, video: torch.Tensor, tiling: bool, exact: bool) -> torch.Tensor:
+    """Latents [1, 16, T', H/8, W/8] of pixels [1, 3, T, H, W] from -1 to 1. ``exact``: DiffSynth's bits."""
     tiles: dict[str, Any] = {"tiled": True, **TILE} if tiling else {"tiled": False}
-    encoded: torch.Tensor = vae.encode(video, device=engine.device, **tiles)
+    with fast_vae(vae, exact):
+        encoded: torch.Tensor = vae.encode(video, device=engine.device, **tiles)
     return encoded.to(dtype=engine.dtype, device=engine.device)
+
+
+def _grey(engine: Engine, vae: Any, settings: SampleSettings, tiling: bool, exact: bool) -> torch.Tensor:
+    """Latents of a grey video: what VACE redraws of a video without a mask is all of it. Kept for each size."""
+    import torch
+
+    shape = (1, 3, settings.frames, settings.height, settings.width)
+    key = (*shape, tiling, exact)
+    if key not in engine.grey:
+        grey = torch.zeros(shape, dtype=engine.dtype, device=engine.device)  # 0 is the middle of -1..1
+        while len(engine.grey) >= _GREY_SIZES:
+            engine.grey.pop(next(iter(engine.grey)))
+        engine.grey[key] = encode(engine, vae, grey, tiling, exact).cpu()
+    return engine.grey[key].to(engine.device)
 
 
 def pixels(engine: Engine, clip: Clip) -> torch.Tensor:

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +32,8 @@ from s2v_core.video.write import write_clip
 ROOT = Path(__file__).resolve().parents[2]
 PACK = "skeleton2video-under-test"
 CLIP_NAME = "gBR_sBM_c01_d04_mBR0_ch01.mp4"
-START_SECONDS = 300  # on a busy machine
+# Long enough for a machine with other work.
+START_SECONDS = 300
 RUN_SECONDS = 600
 # A node of another pack, in the old form of comfyui_controlnet_aux's: keypoints in, the same through JSON out.
 ECHO = """
@@ -188,6 +190,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         (base / folder).mkdir()
     (base / "custom_nodes" / PACK).symlink_to(ROOT, target_is_directory=True)
     (base / "custom_nodes" / "echo_keypoints.py").write_text(ECHO)
+    (base / "custom_nodes" / "tiny_nodes.py").symlink_to(Path(__file__).with_name("tiny_nodes.py"))
     if aux := os.environ.get("COMFY_AUX_ROOT"):
         (base / "custom_nodes" / "comfyui_controlnet_aux").symlink_to(aux, target_is_directory=True)
 
@@ -248,33 +251,50 @@ def write_reference(path: Path, clip: Clip) -> None:
 
 @pytest.fixture(scope="session")
 def host(base: Path) -> Iterator[Host]:
-    """The running server, on a port of its own; its whole process group is ended with the tests."""
-    root = comfy_root()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
-    command += ["--base-directory", str(base), "--database-url", f"sqlite:///{base}/user/comfyui.db"]
-    command += ["--disable-auto-launch", "--disable-api-nodes"]
-    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", HF_HUB_OFFLINE="1", S2V_CACHE=str(base / "cache"))
-    # The host must find the pack's own s2v_core and BlazePose in its models folder, not what the tests use.
-    environment.pop("S2V_MODELS", None)
-    environment["PYTHONPATH"] = os.environ.get("COMFY_OVERLAY", "")
-    with (base / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    host = Host(root, base, port, process)
+    """The running server, ended with the tests."""
+    with running(comfy_root(), base) as host:
+        yield host
+
+
+@contextmanager
+def running(root: Path, base: Path) -> Iterator[Host]:
+    """The host of this checkout with this folder, on a port of its own; its whole process group is ended."""
+    host = start_host(root, base)
     try:
         wait_until_ready(host)
         yield host
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+        end_host(host)
+
+
+def start_host(root: Path, base: Path, *more: str, port: int = 0) -> Host:
+    """A server that is not ready yet. ``more``: arguments of its main.py; ``port``: a free one when left out."""
+    if not port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+    command = [sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
+    command += ["--base-directory", str(base), "--database-url", f"sqlite:///{base}/user/comfyui.db"]
+    command += ["--disable-auto-launch", "--disable-api-nodes", *more]
+    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", HF_HUB_OFFLINE="1", S2V_CACHE=str(base / "cache"))
+    # The host must find the pack's own s2v_core and BlazePose in its models folder, not what the tests use.
+    environment.pop("S2V_MODELS", None)
+    environment["PYTHONPATH"] = os.environ.get("COMFY_OVERLAY", "")
+    with (base / "server.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    return Host(root, base, port, process)
+
+
+def end_host(host: Host) -> None:
+    """Ask it to end, and make it."""
+    os.killpg(host.process.pid, signal.SIGTERM)
+    try:
+        host.process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(host.process.pid, signal.SIGKILL)
+        host.process.wait(10)
 
 
 def wait_until_ready(host: Host) -> None:

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.host
 
 NODES = {
     "Skeleton2Video_LoadAistClip": "Load AIST Clip",
+    "Skeleton2Video_VideoToClip": "Video to Clip",
     "Skeleton2Video_AistDataset": "AIST Dataset",
     "Skeleton2Video_ExtractPose": "Extract Pose",
     "Skeleton2Video_EditPose": "Edit Pose",
@@ -22,12 +23,14 @@ NODES = {
     "Skeleton2Video_SubjectCard": "Subject Card",
     "Skeleton2Video_CaptionFrame": "Caption Frame",
     "Skeleton2Video_BuildDancePrompt": "Build Dance Prompt",
+    "Skeleton2Video_TextToPrompt": "Text to Prompt",
     "Skeleton2Video_PromptVariants": "Prompt Variants",
     "Skeleton2Video_LoadWanVace": "Load Wan-VACE",
     "Skeleton2Video_LoadNanoWanVace": "Load Nano Wan-VACE",
     "Skeleton2Video_DrawnDancer": "Drawn Dancer",
     "Skeleton2Video_WanVaceLora": "Wan-VACE LoRA",
     "Skeleton2Video_ExportLora": "Export LoRA",
+    "Skeleton2Video_KeepFrames": "Keep Frames",
     "Skeleton2Video_WanVaceSampler": "Wan-VACE Sampler",
     "Skeleton2Video_SweepAxis": "Sweep Axis",
     "Skeleton2Video_RunSweep": "Run Sweep",

@@ -18,6 +18,7 @@ import yaml
 from s2v_core.errors import Interrupted, SettingsError, StoreError
 from s2v_core.nano.nets import build_nets
 from s2v_core.nano.training.config import SHIPPED, NanoTraining, load_config
+from s2v_core.nano.training.latents import Latents
 from s2v_core.nano.training.loop import learning_rate
 from s2v_core.nano.training.material import KINDS, edit, material
 from s2v_core.nano.training.muon import orthogonal
@@ -25,7 +26,8 @@ from s2v_core.nano.training.run import train_nano
 from s2v_core.nano.training.transformer import TransformerTraining
 from s2v_core.nano.training.vae import as_pixels, fold, moments, psnr
 from s2v_core.nano.words import training_texts, write_tokenizer
-from s2v_core.nano.world import held_out, scene
+from s2v_core.nano.world import caption, held_out, scene
+from s2v_core.prompts.template import VARIANTS
 from s2v_core.wan.text import encode_text, load_tokenizer
 from s2v_core.wan.transformer import predict, prepare
 
@@ -190,6 +192,52 @@ def test_a_run_stopped_anywhere_ends_the_same(tmp_path: Path) -> None:
         except Interrupted:
             continue
     assert finished(tmp_path / "parts") == finished(tmp_path / "whole")
+
+
+def test_the_decoder_by_itself_leaves_latents_and_transformer_alone(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    config = small()
+    train_nano(config, tmp_path / "first")
+    vae = config.vae.model_copy(update={"decoder_only": True, "kl": 0.0})
+    still = config.transformer.model_copy(update={"steps": 0})
+    start = {"start": str(tmp_path / "first" / "model"), "keep_text": True, "vae": vae, "transformer": still}
+    train_nano(config.model_copy(update=start), tmp_path / "second")
+    for name in ("diffusion_pytorch_model", "models_t5_umt5-xxl-enc-bf16"):
+        one, other = ((tmp_path / run / "model" / f"{name}.safetensors").read_bytes() for run in ("first", "second"))
+        assert one == other
+    old, new = (load_file(tmp_path / run / "model" / "Wan2.1_VAE.safetensors") for run in ("first", "second"))
+    changed = {key.split(".")[0] for key in old if not torch.equal(old[key], new[key])}
+    assert changed == {"conv2", "decoder"}
+    assert not (tmp_path / "second" / "transformer.pt").exists()
+
+
+@pytest.mark.parametrize(("edited", "misled", "true"), [(1.0, 0.0, True), (0.0, 1.0, False)])
+def test_who_is_right_where_caption_and_reference_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: float, misled: float, true: bool
+) -> None:
+    config = small()
+    part = config.transformer.model_copy(
+        update={"edited": edited, "misled": misled, "reference": 1.0, "no_text": 0.0, "short_text": 0.0}
+    )
+    config = config.model_copy(update={"transformer": part})
+    kinds = {kind: torch.full((4, 16, 5, 2, 2), float(number)) for number, kind in enumerate(KINDS)}
+    kinds |= {kind: kinds[kind][:, :, :1] for kind in ("reference", "edited")}
+    training = TransformerTraining(
+        build_nets(config.nano_sizes), config, Latents(kinds, torch.zeros(1, 16, 5, 2, 2)), None
+    )
+    seen: list[tuple[torch.Tensor, list[str]]] = []
+
+    def error(clip: torch.Tensor, control: torch.Tensor, front: torch.Tensor, texts: list[str], *more: object):
+        seen.append((front, texts))
+        return torch.zeros(len(texts))
+
+    monkeypatch.setattr(training, "_error", error)
+    training.loss(0)
+    (front, texts), *_ = seen
+    assert (front == KINDS.index("edited" if true else "reference")).all()
+    told = {caption(scene(n).character, scene(n).motion, variant=v).text for n in range(4) for v in VARIANTS}
+    assert [text in told for text in texts] == [true] * len(texts)
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:

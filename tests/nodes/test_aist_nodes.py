@@ -50,11 +50,11 @@ print(json.dumps({
     "nameless": problem(load, "dances/holiday.mp4", *given[1:], "random")}))
 """
     )
-    assert said["old"][0] == [0] and said["old"][2:] == ["gBR", "sBM", "c01", "d04", "mBR0", "ch01", "80.0"]
+    assert said["old"][0] == [0] and said["old"][2:] == ["gBR", "sBM", "c01", "d04", "mBR0", "ch01", "80.0", "None"]
     assert said["second"] == [[1], "gBR_sBM_c02_d04_mBR0_ch01", "c02"]
     assert said["again"] and set(said["drawn"]) == {"c01", "c02"} and said["stamps"] == 2
     assert "no view of gBR_sBM_cAll_d04_mBR0_ch01 from c05" in said["missing"] and "c01, c02" in said["missing"]
-    assert "no valid genre" in said["nameless"] and said["other"] == ["", "", "", "", "", "", 0.0]
+    assert "no valid genre" in said["nameless"] and said["other"] == ["", "", "", "", "", "", 0.0, None]
 
 
 def test_a_dataset_is_chosen_and_read_as_lists(in_host: Any) -> None:  # noqa: F811

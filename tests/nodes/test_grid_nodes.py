@@ -99,3 +99,25 @@ def test_graphs_saved_before_still_fit(in_host: Any) -> None:  # noqa: F811
     assert required == ["page", "sweep"]
     with pytest.raises(AssertionError):
         in_host("named('SweepGrid').execute(None, 1, format='avi')")
+
+
+def test_cells_are_scored_and_the_claims_judged(in_host: Any) -> None:  # noqa: F811
+    said = in_host(
+        "NAME = 'scored'\n"
+        + SWEEP
+        + """
+node = named("ScoreSweep")
+made = node.execute(result, "flicker, sharpness, leakage", control_video=torch.zeros(5, 32, 64, 3))
+again = node.execute(result, "flicker, sharpness")
+scored, summary, claims = made.args
+print(json.dumps({"same": scored is result, "summary": summary, "again": again.args[1], "claims": claims,
+                  "scores": kept.scores(cells[3].id), "wrong": node.validate_inputs(metrics="flicker, poze"),
+                  "right": node.validate_inputs(metrics=None)}))
+"""
+    )
+    assert said["same"] and said["summary"].startswith("8 cells scored, 0 scored before, 0 failed")
+    assert "no leakage in 8 cells: " in said["summary"]
+    assert said["again"].startswith("0 cells scored, 8 scored before")
+    assert said["scores"]["flicker"]["value"] == 1.0 and said["scores"]["leakage"]["value"] is None
+    assert "not tested: Stronger guidance brings the dancer closer to the reference picture." in said["claims"]
+    assert "There is no metric called 'poze'" in said["wrong"] and said["right"] is True

@@ -290,6 +290,17 @@ def test_wrapping_keeps_words_and_widths(words, width, lines):
         assert "".join(wrapped).replace(" ", "") == kept
 
 
+def test_no_line_of_a_broken_word_begins_with_a_closing_mark():
+    font, letters = text.get_font(16), "黒い髪、白いシャツ、明るい。全身が見える」鮮明"
+    starts = set()
+    for width in range(60, 300):
+        wrapped = text.wrap(letters, font, width, 9)
+        assert "".join(wrapped) == letters
+        starts |= {line[0] for line in wrapped}
+    assert len(starts) > 8 and not starts & set("、。」")
+    assert text.wrap("、" * 9, font, text.width_of("、" * 3, font), 9) == ["、" * 3] * 3
+
+
 def test_a_long_label_ends_in_an_ellipsis():
     assert len(text.wrap("x" * 300_000, text.get_font(16), 200, 3)) == 3
     wrapped = text.wrap("a dancer in a bright studio, full body, " * 9, text.get_font(16), 200, 3)

@@ -18,9 +18,9 @@ _CONVERTERS = "diffsynth.utils.state_dict_converters."
 class NarrowVAE(WanVideoVAE):
     """The class hard-codes the width of the real VAE; everything else stays."""
 
-    def __init__(self):
+    def __init__(self, dim=4):
         super().__init__(z_dim=16)
-        self.model = VideoVAE_(dim=4, z_dim=16, num_res_blocks=1).eval().requires_grad_(False)
+        self.model = VideoVAE_(dim=dim, z_dim=16, num_res_blocks=1).eval().requires_grad_(False)
 
 
 def load_pipeline(files, dtype=torch.float32):
@@ -51,6 +51,7 @@ def load_pipeline(files, dtype=torch.float32):
             "model_hash": hash_model_file(files.vae),
             "model_name": "wan_video_vae",
             "model_class": f"{__name__}.NarrowVAE",
+            "extra_kwargs": {"dim": inspect_file(files.vae).shapes["encoder.conv1.weight"][0]},
             "state_dict_converter": f"{_CONVERTERS}wan_video_vae.WanVideoVAEStateDictConverter",
         },
     ]

@@ -93,12 +93,13 @@ def test_other_settings(engine, pipeline, prompt, settings, control, reference, 
     )
 
 
-def test_float32_latents_are_diffsynth_s_when_the_weights_are_float32(
+def test_float32_latents_are_diffsynth_s_but_for_rounding_when_the_weights_are_float32(
     engine, pipeline, prompt, settings, control, reference
 ):
     ours, _ = run_ours(engine, prompt, replace(settings, precision="float32"), control, reference)
     theirs, _ = run_pipeline(pipeline, prompt, settings, control, reference)
-    assert torch.equal(ours, theirs)
+    apart = (ours - theirs).abs().max() / theirs.abs().max()
+    assert 0 < apart < 2e-5
 
 
 @pytest.mark.parametrize("case", ["plain", "mask and start clip"])

@@ -8,6 +8,7 @@ import torch
 from s2v_core.errors import Interrupted, SettingsError
 from s2v_core.prompts.prompt import Prompt
 from s2v_core.video.clip import Clip
+from s2v_core.wan.lora_use import LoraUse
 from s2v_core.wan.render import Renderer
 from s2v_core.wan.sampler import decode, sample
 from s2v_core.wan.schedule import sigmas
@@ -114,6 +115,7 @@ def test_the_renderer_gives_what_the_stages_give(engine, prompt, settings, contr
 
 def test_the_renderer_encodes_pictures_and_texts_once(engine, settings, control, reference, monkeypatch):
     calls = []
+    engine.grey.clear()
     vae = engine.parts["vae"]
     monkeypatch.setattr(vae, "encode", lambda *a, _encode=vae.encode, **k: calls.append("vae") or _encode(*a, **k))
     text = engine.parts["text_encoder"]
@@ -125,6 +127,36 @@ def test_the_renderer_encodes_pictures_and_texts_once(engine, settings, control,
             renderer.render(prompt, replace(settings, guidance=guidance, seed=seed))
     assert calls.count("vae") == 3  # inactive, reactive, reference
     assert calls.count("text") == 2
+
+
+def test_what_steps_share_is_computed_again_only_when_it_changed(
+    engine, settings, prompt, control, reference, tiny_lora, monkeypatch
+):
+    from s2v_core.wan import transformer
+
+    settings = replace(settings, guidance=3.0, loras=(LoraUse(str(tiny_lora), 0.5),))
+    renderer, made = Renderer(engine, control, reference), []
+    prepare = transformer.prepare
+    monkeypatch.setattr(transformer, "prepare", lambda *a, **k: made.append(1) or prepare(*a, **k))
+    other = Prompt("another text", prompt.negative)
+    quarter = replace(settings.loras[0], strength=0.25)
+    changes = [
+        (prompt, settings, 1),
+        (prompt, replace(settings, guidance=4.0, seed=7), 0),
+        (other, settings, 1),
+        (prompt, replace(settings, loras=(quarter,)), 1),
+        (prompt, replace(settings, loras=(replace(quarter, scope="blocks 0-1: 0.5"),)), 1),
+        (prompt, replace(settings, loras=(replace(quarter, from_step=1),)), 2),
+        (prompt, replace(settings, guidance=1.0), 1),
+        (prompt, replace(settings, precision="diffsynth"), 1),
+    ]
+    for text, one, computed in changes:
+        engine.constants = None if one is settings and text is prompt else engine.constants
+        made.clear()
+        kept = renderer.render(text, one).frames
+        assert len(made) == computed, (text.text, len(made), one.loras, one.guidance)
+        engine.constants = None
+        assert np.array_equal(kept, renderer.render(text, one).frames)
 
 
 def test_the_fingerprint_names_all_that_decides_the_pixels(engine, tiny, tiny_lora, control, reference):

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from s2v_core.errors import ModelFileError, SettingsError
 from s2v_core.wan.engine import ModelFiles, load_engine
-from s2v_core.wan.text import encode_text, find_tokenizer, load_tokenizer, token_ids, tokenizer_files
+from s2v_core.wan.text import encode_text, find_tokenizer, fit_states, load_tokenizer, token_ids, tokenizer_files
 from tests.wan import other_layouts
 
 TEXTS = [
@@ -169,3 +169,29 @@ def test_a_tokenizer_of_another_model(tiny, tmp_path, rows):
     files = ModelFiles(tiny.transformer, tiny.vae, str(tmp_path / "t5.safetensors"), tiny.tokenizer)
     with pytest.raises(SettingsError, match="tokenizer and the text encoder do not belong together"):
         load_engine(files, device="cpu")
+
+
+def test_states_of_another_program_are_fitted():
+    states = torch.arange(1.0, 11.0).reshape(1, 5, 2)
+    fitted = fit_states(states, 2)
+    assert fitted.shape == (1, 512, 2)
+    assert torch.equal(fitted[:, :5], states)
+    assert not fitted[:, 5:].any()
+    padded = torch.cat([states, torch.zeros(1, 600, 2)], dim=1)
+    assert torch.equal(fit_states(padded, 2), fitted), "zeros behind 512 are padding"
+    assert torch.equal(fit_states(fitted.half(), 2).float(), fitted)
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        (torch.ones(1, 5, 3), "not for this model"),
+        (torch.ones(2, 5, 2), "not for this model"),
+        (torch.ones(5, 2), "not for this model"),
+        (torch.full((1, 5, 2), float("nan")), "not numbers"),
+        (torch.ones(1, 513, 2), "513 tokens"),
+    ],
+)
+def test_other_states_are_refused(states, said):
+    with pytest.raises(SettingsError, match=said):
+        fit_states(states, 2)

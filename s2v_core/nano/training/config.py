@@ -75,7 +75,8 @@ class Vae(_Part):
     """The loss: mean absolute error, ``gradient`` times that of neighbouring pixels' differences, ``square`` times the
     mean square error, and ``kl`` times the divergence from a normal distribution.
 
-    ``controls``: share of the crops that come from control videos.
+    ``controls``: share of the crops that come from control videos. ``decoder_only``: the encoder stays as it is, and so
+    do the latents and everything that was trained on them.
     """
 
     steps: int = Field(ge=1)
@@ -85,6 +86,7 @@ class Vae(_Part):
     gradient: float = Field(ge=0)
     square: float = Field(ge=0)
     kl: float = Field(ge=0)
+    decoder_only: bool = False
 
 
 class Text(_Part):
@@ -105,20 +107,25 @@ class Stage(_Part):
 
 
 class Transformer(_Part):
-    """DiT, VACE and text encoder, by flow matching. The shares are of steps (``reference``) or of clips (all others).
+    """DiT, VACE and text encoder, by flow matching; with 0 ``steps`` they stay as they are.
 
-    ``batch``: latent frames -> clips in a batch. ``reference``: with a reference picture; ``edited``: of those, ones
-    that disagree with the caption. ``no_text``: without caption, half of them with the negative prompt in its place.
+    The shares are of steps (``reference``) or of clips (all others).
+
+    ``batch``: latent frames -> clips in a batch. ``reference``: with a reference picture; of those, ``edited`` ones
+    disagree with the caption, which tells the truth, and ``misled`` have a caption that disagrees with a true
+    reference: the model learns that either may be right, and guidance decides. ``no_text``: without caption, half of
+    them with the negative prompt in its place.
     ``short_text``: captions in which parts are left out. ``no_control``: without control video.
     ``reference_weight``: of the reference's own latent frame in the loss. ``shift``: sigma shift.
     """
 
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=0)
     optimizer: Optimizer
     stages: tuple[Stage, ...]
     batch: dict[int, int]
     reference: float = Share
     edited: float = Share
+    misled: float = Field(default=0.0, ge=0, le=1)
     no_text: float = Share
     short_text: float = Share
     no_control: float = Share

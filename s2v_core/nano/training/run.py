@@ -60,7 +60,8 @@ def train_nano(
         from .text import train_text
         from .transformer import train_transformer
 
-        coded = encode_material(config, root, nets, arrays, told)
+        if config.transformer.steps:
+            coded = encode_material(config, root, nets, arrays, told)
         if until == "latents":
             return {"latents": str(root)}
         files = save_nets(nets, root / "model")
@@ -69,7 +70,8 @@ def train_nano(
             train_text(config, root, nets, Path(files.tokenizer), told)
         if until == "text":
             return {"text": str(root / "text.pt")}
-        train_transformer(config, root, nets, files, coded, told)
+        if config.transformer.steps:
+            train_transformer(config, root, nets, files, coded, told)
         files = save_nets(nets, root / "model")
     return {"model": files.transformer, "parameters": nets.parameters()}
 
@@ -84,11 +86,11 @@ def _train_vae(config: NanoTraining, root: Path, nets: Nets, arrays: Mapping[str
     import numpy as np
 
     from .loop import Loop
-    from .vae import VaeTraining, as_pixels, fold, is_vae_matrix
+    from .vae import VaeTraining, as_pixels, fold, is_vae_matrix, train_all_or_decoder
 
     frames = np.stack([take.clip.frames for take in checked_clips(config.checked_clips)])
     training = VaeTraining(nets.vae.model, config, arrays["clip"], arrays["control"], frames)
-    nets.vae.model.requires_grad_(True)
+    train_all_or_decoder(nets.vae.model, config.vae.decoder_only)
     Loop(
         "vae",
         root,
@@ -105,7 +107,8 @@ def _train_vae(config: NanoTraining, root: Path, nets: Nets, arrays: Mapping[str
         **told,
     ).run()
     nets.vae.model.requires_grad_(False)
-    fold(nets.vae, [as_pixels(one[0][None]) for one in arrays["clip"]])
+    if not config.vae.decoder_only:
+        fold(nets.vae, [as_pixels(one[0][None]) for one in arrays["clip"]])
 
 
 def _start(config: NanoTraining) -> Nets:

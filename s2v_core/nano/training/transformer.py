@@ -84,10 +84,12 @@ class TransformerTraining:
         texts, kinds, controlled = [], [], []
         for number in picked:
             made, keep = scene(number), tuple[str, ...]()
-            edited = with_reference and dice.random() < part.edited
-            if edited:
-                _, keep = edit(made, self.config.world, self.config.seed)
-            texts.append(self._text(made, dice, keep, with_reference))
+            mood = dice.random() if with_reference else 1.0
+            told, edited = made, mood < part.edited
+            if mood < part.edited + part.misled:
+                other, keep = edit(made, self.config.world, self.config.seed)
+                told = made if edited else other
+            texts.append(self._text(told, dice, keep, with_reference))
             kinds.append("edited" if edited else "reference")
             controlled.append(dice.random() >= part.no_control)
         clip = torch.stack([self.latents.kinds["clip"][number][:, :frames] for number in picked]).float()
@@ -184,7 +186,7 @@ class TransformerTraining:
         return token_ids(self.tokenizer, text)
 
     def _text(self, made: Scene, dice: random.Random, keep: tuple[str, ...], with_reference: bool) -> str:
-        """A caption; ``keep``: parts of which it must tell the truth."""
+        """A caption; ``keep``: parts that it must name."""
         part = self.config.transformer
         variant = dice.choice(_VARIANTS)
         if not keep and dice.random() < part.no_text:

@@ -30,7 +30,9 @@ class VaeTraining:
         with autocast(self.config.precision):
             mean, spread = moments(self.net, x)
             spread = spread.float().clamp(-20, 10)
-            z = mean.float() + torch.exp(0.5 * spread) * torch.randn(mean.shape, generator=chance)
+            z = mean.float()
+            if not part.decoder_only:
+                z = z + torch.exp(0.5 * spread) * torch.randn(mean.shape, generator=chance)
             y = self.net.decode(z, _PLAIN).float()
         error = y - x
         square = error.square().mean()
@@ -88,6 +90,13 @@ def moments(net: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     mean, spread = net.conv1(torch.cat(parts, 2)).chunk(2, dim=1)
     net.clear_cache()
     return mean, spread
+
+
+def train_all_or_decoder(net: Any, decoder_only: bool) -> None:
+    """Say of ``VideoVAE_``'s weights which are trained."""
+    net.requires_grad_(not decoder_only)
+    for part in (net.conv2, net.decoder):
+        part.requires_grad_(True)
 
 
 def fold(vae: Any, pixels: list[torch.Tensor]) -> None:
