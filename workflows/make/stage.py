@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .catalog import NANO
+from .shrink import without_poses
 
 DANCER = 4  # who dances, of Drawn Dancer
 STEPS = 16
@@ -42,7 +43,7 @@ def _small(kind: str, inputs: dict[str, Any]) -> dict[str, Any]:
         return {"who": subject, "hair": "", "clothes": "", "shoes": "", "place": setting}
     if kind in ("BuildDancePrompt", "PromptVariants"):
         return {"style": style, **({} if "card" in inputs else {"subject": subject, "setting": setting})}
-    return {}
+    return without_poses(kind, inputs)
 
 
 def words() -> tuple[str, str, str]:
