@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from . import browser, hosts, locale, pictures, readme
+from . import browser, hosts, locale, newcomer, pictures, readme
 from .catalog import all_workflows
 from .frozen import freeze as freeze_release
 from .scenes import SCENES
@@ -89,14 +89,30 @@ def help_pictures(
             typer.echo(node)
 
 
+@app.command()
+def measure(
+    packages: Annotated[Path | None, typer.Option(help="A folder with wheels.")] = None, write: bool = False
+) -> None:
+    """Time a newcomer's way for real; --write puts the result into the README. Takes gigabytes and minutes."""
+    with tempfile.TemporaryDirectory() as folder:
+        sentence = newcomer.said(*newcomer.walk(_root(), Path(folder), packages))
+    typer.echo(sentence)
+    if write:
+        text = readme.FILE.read_text(encoding="utf-8")
+        readme.FILE.write_text(readme.filled(text, {"newcomer": sentence}), encoding="utf-8")
+
+
+def _root() -> Path:
+    return Path(os.environ.get("COMFY_ROOT") or Path.home() / "comfy" / "ComfyUI")
+
+
 @contextlib.contextmanager
 def _nano_host() -> Iterator[hosts.RunningHost]:
     """A host of COMFY_ROOT with the nano model; its folder is called as a user's, for pictures show it."""
-    root = Path(os.environ.get("COMFY_ROOT") or Path.home() / "comfy" / "ComfyUI")
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "ComfyUI"
         hosts.fill_base(base, "nano")
-        with hosts.running(root, base, os.environ.get("COMFY_OVERLAY", "")) as host:
+        with hosts.running(_root(), base, os.environ.get("COMFY_OVERLAY", "")) as host:
             pictures.prepare(host)
             yield host
 

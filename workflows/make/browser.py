@@ -19,7 +19,7 @@ GET = "apt-get install chromium; npm install --prefix .cache/browser playwright-
 def what_is_missing() -> str:
     """Why no browser can be started here, with what to do; "" when one can."""
     if not chromium():
-        return f"there is no Chromium (or name one in CHROMIUM); run: {GET}"
+        return f"there is no Chromium (or name one in S2V_CHROMIUM); run: {GET}"
     if not shutil.which("node"):
         return "there is no node; install Node.js"
     done = subprocess.run(
@@ -30,7 +30,7 @@ def what_is_missing() -> str:
 
 def chromium() -> str:
     """The browser's program, or ""."""
-    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    names = (os.environ.get("S2V_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
     return next((found for name in names if name and (found := shutil.which(name))), "")
 
 

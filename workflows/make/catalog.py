@@ -176,11 +176,11 @@ def dataset_preparation(schemas: Mapping[str, Schema]) -> Graph:
     graph.add("PreviewAny", "The prompts, to read", tall=160, source=words["text"])
     graph.group("4  Save", RESULT)
     video = graph.add("CreateVideo", "Clip", images=clips["frames"], fps=clips["rate"])
-    graph.add("SaveVideo", "Clips", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/clip")
-    graph.add("SaveImage", "References", tall=200, images=first["IMAGE"], filename_prefix=f"{folder}/reference")
+    graph.add("SaveVideo", "The clips", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/clip")
+    graph.add("SaveImage", "The references", tall=200, images=first["IMAGE"], filename_prefix=f"{folder}/reference")
     graph.column()
     video = graph.add("CreateVideo", "Pose", images=drawing["control video"], fps=drawing["fps"])
-    graph.add("SaveVideo", "Pose videos", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/pose")
+    graph.add("SaveVideo", "The pose videos", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/pose")
     return graph
 
 
@@ -252,6 +252,51 @@ def _steps(name: str, title: str, lora: bool) -> Maker:
     )
 
 
+def inference_rescue(schemas: Mapping[str, Schema]) -> Graph:
+    """LoRA strength by guidance, scored."""
+    graph = Graph("inference_rescue", schemas)
+    strengths, guidances = (0.25, 0.5, 0.75, 1), (1, 3, 5, 7)
+    count = len(strengths) * sum(passes(30, guidance) for guidance in guidances)
+    note(
+        graph,
+        "Inference rescue",
+        "A LoRA that leaks its training clips into the picture can often be saved without training it again. A lower "
+        "strength keeps the person, guidance makes the prompt hold against the LoRA. Strength from top to bottom, "
+        "guidance from left to right: which cell still has the dance and already has your person?",
+        (*RENDERED, "lora"),
+        said_time(count, len(strengths) * len(guidances)),
+        f"{GREEN}the clip, the person's picture, who is seen, and your LoRA. {SWEEP_HOW.format(name=graph.name)}\n\n"
+        "Below each cell stand its scores: the share of the pose's points that are right (higher is better) and how "
+        "far the clothes' colours are from your picture's (lower is better; the best is marked). For `leakage` put "
+        "clips of the LoRA's training set into a folder below `input`, name it in `training`, and add the word to "
+        "`metrics`.\n\n**Pick Cell** saves the best one with its settings.",
+    )
+    clip, pose = media(graph)
+    picture, words = person(graph, clip)
+    wan, loras = model(graph, lora=True)
+    axes = axes_of(
+        graph,
+        ("Strength", "lora_strength", ", ".join(map(str, strengths))),
+        ("Guidance", "guidance", ", ".join(map(str, guidances))),
+    )
+    pictures = {"control_video": pose["control video"], "reference": picture["IMAGE"]}
+    sweep = run(graph, wan, words["prompt"], axes, loras, **pictures, steps=30)
+    graph.group("6  Scores", MODEL)
+    metrics = "pose_pck, identity_clothes, motion, flicker"
+    scored = graph.add("ScoreSweep", sweep=sweep["sweep"], metrics=metrics, **pictures)
+    graph.add("PreviewAny", "What was measured", tall=100, source=scored["summary"])
+    graph.add("PreviewAny", "What it says of the article's claims", tall=100, source=scored["claims"])
+    result(graph, scored, title="7  Result", best="identity_clothes", **pictures)
+    graph.column()
+    best = graph.add(
+        "PickCell", "The best cell", tall=PREVIEW, sweep=scored["sweep"], by="best", metric="identity_clothes"
+    )
+    graph.add("PreviewAny", "Its settings", tall=100, source=best["settings"])
+    if "Skeleton2Video_SweepReport" in schemas:
+        graph.add("SweepReport", "The sweep as a page", tall=40, sweep=scored["sweep"], **pictures)
+    return graph
+
+
 MAKERS: tuple[Maker, ...] = (
     quick_look,
     drawn_dancer,
@@ -287,18 +332,7 @@ MAKERS: tuple[Maker, ...] = (
         steps=STEPS,
         guidance=GUIDANCE,
     ),
-    sweep_workflow(
-        "inference_rescue",
-        "Inference rescue",
-        "A LoRA that leaks its training clips into the picture can often be saved without training it again: a lower "
-        "strength keeps the person, guidance makes the prompt hold against the LoRA. Strength from top to bottom, "
-        "guidance from left to right; look for the cell that still has the dance and already has your person.",
-        (("Strength", "lora_strength", "0.25, 0.5, 0.75, 1"), ("Guidance", "guidance", "1, 3, 5, 7")),
-        4 * sum(passes(30, guidance) for guidance in (1, 3, 5, 7)),
-        16,
-        lora=True,
-        steps=30,
-    ),
+    inference_rescue,
 )
 
 

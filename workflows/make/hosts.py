@@ -142,12 +142,12 @@ def _write_clips(folder: Path, clip: Clip | None) -> None:
 
 
 @contextlib.contextmanager
-def running(root: Path, base: Path, overlay: str = "") -> Iterator[RunningHost]:
+def running(root: Path, base: Path, overlay: str = "", python: str = sys.executable) -> Iterator[RunningHost]:
     """A server of the checkout ``root``; ``overlay``: a folder whose packages go first (an older or newer frontend)."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
+    command = [python, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
     command += ["--base-directory", str(base), "--database-url", f"sqlite:///{base}/user/comfyui.db"]
     command += ["--disable-auto-launch", "--disable-api-nodes"]
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", HF_HUB_OFFLINE="1", S2V_CACHE=str(base / "cache"))

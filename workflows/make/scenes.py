@@ -73,6 +73,15 @@ def _load_aist_clip(graph: Graph) -> None:
     _read(graph, "Facts of the name", clip["facts"])
 
 
+def _video_to_clip(graph: Graph) -> None:
+    dancer = graph.add("DrawnDancer", number=4)
+    video = graph.add("CreateVideo", images=dancer["as it should be"], fps=16.0)
+    graph.column()
+    clip = graph.add("VideoToClip", video=video["VIDEO"], frames=9, width=96, height=96)
+    _see(graph, "Its frames", clip["frames"], 240)
+    _read(graph, "Its facts", clip["facts"], 60)
+
+
 def _aist_dataset(graph: Graph) -> None:
     clips = graph.add("AistDataset", index=0, count=2, frames=17, size="96x96")
     _read(graph, "Which files", clips["files"], 60)
@@ -142,6 +151,11 @@ def _build_dance_prompt(graph: Graph) -> None:
     _read(graph, "Where each sentence comes from", words["report"], 190)
 
 
+def _text_to_prompt(graph: Graph) -> None:
+    words = graph.add("TextToPrompt", text=f"{SUBJECT.capitalize()}, dances house on a small stage.")
+    _read(graph, "The report", words["report"], 60)
+
+
 def _prompt_variants(graph: Graph) -> None:
     words = graph.add("PromptVariants", subject=SUBJECT, variants="detailed, identity")
     _read(graph, "The prompts", words["texts"], 230)
@@ -190,6 +204,15 @@ def _export_lora(graph: Graph) -> None:
     _read(graph, "Where it lies", made["path"], 60)
 
 
+def _keep_frames(graph: Graph) -> None:
+    dancer = graph.add("DrawnDancer", number=4)
+    drawing = graph.add("DrawPose", pose=dancer["pose"], stick="fixed")
+    graph.column()
+    kept = graph.add("KeepFrames", pictures=dancer["reference"], numbers="0", width=96, height=96, frames=17,
+                     control_video=drawing["control video"])  # fmt: skip
+    _see(graph, "The control video", kept["control video"])
+
+
 def _sampler(graph: Graph) -> None:
     _see(graph, "The frames", _sampled(graph)["frames"], 330)
 
@@ -229,6 +252,21 @@ def _sweep_grid(graph: Graph) -> None:
     _read(graph, "The summary", grid["summary"], 80)
 
 
+def _score_sweep(graph: Graph) -> None:
+    sweep, pictures = _swept(graph)
+    graph.column()
+    scored = graph.add("ScoreSweep", sweep=sweep["sweep"], metrics="flicker, warp, sharpness", **pictures)
+    _read(graph, "The summary", scored["summary"], 80)
+    graph.add("SweepGrid", tall=420, sweep=scored["sweep"], best="sharpness")
+
+
+def _sweep_report(graph: Graph) -> None:
+    sweep, pictures = _swept(graph)
+    graph.column()
+    page = graph.add("SweepReport", tall=60, sweep=sweep["sweep"], **pictures)
+    _read(graph, "Where it lies", page["path"], 60)
+
+
 def _pick_cell(graph: Graph) -> None:
     sweep, _ = _swept(graph)
     graph.column()
@@ -238,6 +276,7 @@ def _pick_cell(graph: Graph) -> None:
 
 SCENES: Mapping[str, Scene] = {
     "LoadAistClip": Scene(_load_aist_clip),
+    "VideoToClip": Scene(_video_to_clip),
     "AistDataset": Scene(_aist_dataset),
     "ExtractPose": Scene(_extract_pose),
     "EditPose": Scene(_edit_pose),
@@ -250,17 +289,21 @@ SCENES: Mapping[str, Scene] = {
     "SubjectCard": Scene(_subject_card),
     "CaptionFrame": Scene(_caption_frame, runs=False),
     "BuildDancePrompt": Scene(_build_dance_prompt),
+    "TextToPrompt": Scene(_text_to_prompt),
     "PromptVariants": Scene(_prompt_variants),
     "LoadWanVace": Scene(_load_wan_vace, runs=False),
     "LoadNanoWanVace": Scene(_load_nano),
     "DrawnDancer": Scene(_drawn_dancer),
     "WanVaceLora": Scene(_lora, runs=False),
     "ExportLora": Scene(_export_lora),
+    "KeepFrames": Scene(_keep_frames),
     "WanVaceSampler": Scene(_sampler),
     "SweepAxis": Scene(_sweep_axis, runs=False),
     "RunSweep": Scene(_run_sweep),
+    "ScoreSweep": Scene(_score_sweep),
     "SweepGrid": Scene(_sweep_grid),
     "PickCell": Scene(_pick_cell),
+    "SweepReport": Scene(_sweep_report),
 }
 
 

@@ -22,9 +22,15 @@ def smaller(
         return {"width": side, "height": side, "frames": frames, "steps": steps}
     if kind == "SweepAxis":
         return {"values": AXES.get(values["axis"], values["values"])}
-    if kind == "SweepGrid":
-        return {"format": "mp4"}
-    return {}
+    return {**without_poses(kind, values), **({"format": "mp4"} if kind == "SweepGrid" else {})}
+
+
+def without_poses(kind: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Scores that need no dancer in place of those that do: small models paint nobody that a net would find."""
+    if kind == "ScoreSweep":
+        return {"metrics": "flicker"}
+    name = {"SweepGrid": "best", "PickCell": "metric"}.get(kind)
+    return {name: "flicker"} if name and values.get(name) else {}
 
 
 def shrink(prompt: dict[str, Any]) -> dict[str, Any]:

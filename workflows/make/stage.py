@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .catalog import NANO
+from .shrink import without_poses
 
 DANCER = 4  # who dances, of Drawn Dancer
 STEPS = 16
@@ -36,11 +37,13 @@ def _small(kind: str, inputs: dict[str, Any]) -> dict[str, Any]:
         return {**NANO, "steps": min(inputs["steps"], STEPS), "shift": 5.0}
     if kind == "SweepAxis" and inputs["axis"] == "steps":
         return {"values": "1, 2, 4, 8, 16"}
+    if kind == "DrawPose":
+        return {"stick": "fixed"}
     if kind == "SubjectCard":
         return {"who": subject, "hair": "", "clothes": "", "shoes": "", "place": setting}
     if kind in ("BuildDancePrompt", "PromptVariants"):
         return {"style": style, **({} if "card" in inputs else {"subject": subject, "setting": setting})}
-    return {}
+    return without_poses(kind, inputs)
 
 
 def words() -> tuple[str, str, str]:

@@ -14,16 +14,21 @@ FOLDER = ROOT / "workflows"
 SIDE = 440  # pixels; the browser shows about half of it, or all on a dense screen
 GAP = 6
 BACKGROUND, INK = (22, 24, 28), (235, 235, 235)
+Axis = tuple[str, list[Any], list[str]]  # its name, its values, and short labels
 Tile = tuple[Any, str]  # a picture (uint8 [H, W, 3]) and what stands below it
 
 
 def thumbnail(prompt: Mapping[str, Any], outputs: Mapping[str, Any], base: Path) -> Any:
     """The picture of a workflow that ran. ``prompt`` in API form, ``outputs`` by the nodes' numbers."""
     kinds = {node["class_type"].removeprefix("Skeleton2Video_"): id for id, node in prompt.items()}
-    inputs = [(_frame(path), said) for path, said in _inputs(prompt, kinds, base)]
-    if "RunSweep" in kinds:
-        return _tiled([*inputs, *_cells(prompt, base, prompt[kinds["RunSweep"]]["inputs"]["name"])])
-    return _tiled([*inputs, *((_frame(path), said) for path, said in _videos(prompt, outputs, base))])
+    given = [(_frame(path), said) for path, said in _inputs(prompt, kinds, base)]
+    if "RunSweep" not in kinds:
+        return _tiled([*given, *((_frame(path), said) for path, said in _saved(prompt, outputs, base))])
+    axes = [axis for node in prompt.values() if (axis := _axis(node))]
+    cells = _cells(base / "output" / "skeleton2video" / prompt[kinds["RunSweep"]]["inputs"]["name"], axes)
+    if len(axes) == 1:
+        return _tiled([*given, *zip(cells, axes[0][2], strict=True)])
+    return _table(cells, axes[0][2], axes[1][2])
 
 
 def write_thumbnail(picture: Any, name: str) -> Path:
@@ -39,32 +44,28 @@ def _inputs(prompt: Mapping[str, Any], kinds: Mapping[str, str], base: Path) -> 
     return []
 
 
-def _videos(prompt: Mapping[str, Any], outputs: Mapping[str, Any], base: Path) -> list[tuple[Path, str]]:
-    """Of every node that saves or shows something, in the order of the graph, the first two files."""
+def _saved(prompt: Mapping[str, Any], outputs: Mapping[str, Any], base: Path) -> list[tuple[Path, str]]:
+    """The first file of every node that saves or shows something, in the order of the graph."""
     found = []
     for id in sorted(outputs, key=lambda id: (not id.isdigit(), id.zfill(4))):
-        title = prompt[id].get("_meta", {}).get("title", "").removeprefix("The ")
-        for file in outputs[id].get("images", [])[:2]:
-            path = base / file["type"] / file["subfolder"] / file["filename"]
-            found.append((path, title))
+        title = prompt[id].get("_meta", {}).get("title", "").removeprefix("The ").lower()
+        for file in outputs[id].get("images", [])[:1]:
+            found.append((base / file["type"] / file["subfolder"] / file["filename"], title))
     return found
 
 
-def _cells(prompt: Mapping[str, Any], base: Path, name: str) -> list[Tile]:
-    """The cells of a sweep in the grid's order, with what differs between them."""
-    axes = [axis for node in prompt.values() if (axis := _axis(node))]
+def _cells(folder: Path, axes: list[Axis]) -> list[Any]:
+    """The middle frames of a sweep's cells, in the grid's order."""
     found = []
-    for file in (base / "output" / "skeleton2video" / name / "cells").glob("*/cell.json"):
+    for file in (folder / "cells").glob("*/cell.json"):
         said = json.loads(file.read_text(encoding="utf-8"))
         places = [_place(said, axis) for axis in axes]
         if None not in places:
-            labels = ", ".join(axis[2][place] for axis, place in zip(axes, places, strict=True))
-            found.append((places, file.parent / said["clip"]["file"], labels))
-    found.sort(key=lambda cell: cell[0])
-    return [(_frame(path), labels) for _, path, labels in found]
+            found.append((places, file.parent / said["clip"]["file"]))
+    return [_frame(path) for _, path in sorted(found)]
 
 
-def _axis(node: Mapping[str, Any]) -> tuple[str, list[Any], list[str]] | None:
+def _axis(node: Mapping[str, Any]) -> Axis | None:
     """Name, values and short labels of what a node varies."""
     from s2v_core.sweeps.parse import parse_values
 
@@ -81,7 +82,7 @@ def _axis(node: Mapping[str, Any]) -> tuple[str, list[Any], list[str]] | None:
     return axis.name, list(axis.values), labels
 
 
-def _place(said: Mapping[str, Any], axis: tuple[str, list[Any], list[str]]) -> int | None:
+def _place(said: Mapping[str, Any], axis: Axis) -> int | None:
     """Where on the axis a stored cell belongs; a LoRA at strength 0 is stored as none."""
     name, values, _ = axis
     loras = [use for use in said["settings"]["loras"] if use["strength"]]
@@ -109,26 +110,46 @@ def _frame(path: Path) -> Any:
 
 def _tiled(tiles: list[Tile]) -> Any:
     """Tiles in as square an arrangement as their number allows, each with its caption."""
-    from PIL import Image, ImageDraw
-
     columns = next(number for number in range(1, 20) if number * number >= len(tiles))
     rows = math.ceil(len(tiles) / columns)
-    wide = (SIDE - GAP * (columns + 1)) // columns
-    size = max(11, min(20, wide // 8))
-    tall = wide + size + 6
-    if rows * (tall + GAP) + GAP > SIDE:
-        wide -= math.ceil((rows * (tall + GAP) + GAP - SIDE) / rows)
-        tall = wide + size + 6
-    left = (SIDE - columns * (wide + GAP) + GAP) // 2
-    top = (SIDE - rows * (tall + GAP) + GAP) // 2
-    page = Image.new("RGB", (SIDE, SIDE), BACKGROUND)
-    draw = ImageDraw.Draw(page)
-    for number, (picture, said) in enumerate(tiles):
-        x, y = left + number % columns * (wide + GAP), top + number // columns * (tall + GAP)
-        page.paste(_fitted(picture, wide), (x, y))
-        font = _font(size, said, wide)
-        draw.text((x + wide / 2, y + wide + 3), said, INK, font=font, anchor="ma")
+    caption = max(12, 46 // columns)
+    wide = min((SIDE - GAP) // columns - GAP, (SIDE - GAP) // rows - GAP - caption - 6)
+    page, draw = _page()
+    top = (SIDE - rows * (wide + caption + 6 + GAP) + GAP) // 2
+    for row in range(rows):
+        here = tiles[row * columns : (row + 1) * columns]
+        left = (SIDE - len(here) * (wide + GAP) + GAP) // 2
+        y = top + row * (wide + caption + 6 + GAP)
+        for place, (picture, said) in enumerate(here):
+            x = left + place * (wide + GAP)
+            page.paste(_fitted(picture, wide), (x, y))
+            draw.text((x + wide / 2, y + wide + 3), said, INK, font=_font(caption, said, wide), anchor="ma")
     return page
+
+
+def _table(cells: list[Any], rows: list[str], columns: list[str]) -> Any:
+    """Cells with labels at the left and above."""
+    head, side = 26, 70
+    wide = min((SIDE - GAP - side) // len(columns) - GAP, (SIDE - GAP - head) // len(rows) - GAP)
+    left = (SIDE - side - len(columns) * (wide + GAP)) // 2 + side
+    top = (SIDE - head - len(rows) * (wide + GAP)) // 2 + head
+    page, draw = _page()
+    for place, said in enumerate(columns):
+        x = left + place * (wide + GAP) + wide / 2
+        draw.text((x, top - 6), said, INK, font=_font(15, said, wide), anchor="ms")
+    for number, said in enumerate(rows):
+        y = top + number * (wide + GAP)
+        draw.text((left - 6, y + wide / 2), said, INK, font=_font(13, said, side - 8), anchor="rm")
+        for place in range(len(columns)):
+            page.paste(_fitted(cells[number * len(columns) + place], wide), (left + place * (wide + GAP), y))
+    return page
+
+
+def _page() -> tuple[Any, Any]:
+    from PIL import Image, ImageDraw
+
+    page = Image.new("RGB", (SIDE, SIDE), BACKGROUND)
+    return page, ImageDraw.Draw(page)
 
 
 def _fitted(picture: Any, side: int) -> Any:
