@@ -1,6 +1,6 @@
 // Puts the settings of a cell into a Wan-VACE Sampler and the nodes before it, and says what it did and could not do.
 import { app } from "../../../scripts/app.js";
-import { allNodes, ancestors, isLinked, nameOf, source, widgetOf } from "./grid_graph.js";
+import { allNodes, ancestors, fieldOf, nameOf, source, widgetOf } from "./grid_graph.js";
 
 export const SAMPLER = "Skeleton2Video_WanVaceSampler";
 const LORA = "Skeleton2Video_WanVaceLora";
@@ -76,19 +76,15 @@ export function applyCell(form, sampler, sweep) {
   return told;
 }
 
-/** One field, or the primitive node that feeds it. */
+/** One field, wherever it is. */
 function put(told, node, name, value, label = words(name)) {
   if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value))
     return void told.missed.push(`${label}: too large a number for a browser`);
-  let target = node;
-  let widget = widgetOf(node, name);
-  if (isLinked(node, name)) {
-    const from = source(node, name)?.node;
-    widget = from && /^Primitive/.test(from.type) ? (widgetOf(from, "value") ?? from.widgets?.[0]) : null;
-    target = from;
-    if (!widget) return void told.missed.push(`${label} ${say(value)}: comes from ${from ? nameOf(from) : "a link"}`);
+  const { node: target, widget } = fieldOf(node, name);
+  if (!widget) {
+    const why = target === node ? `${nameOf(node)} has no such field` : `comes from ${target ? nameOf(target) : "a link"}`;
+    return void told.missed.push(`${label} ${say(value)}: ${why}`);
   }
-  if (!widget) return void told.missed.push(`${label} ${say(value)}: ${nameOf(node)} has no such field`);
   const choices = choicesOf(widget, target);
   if (choices && !choices.includes(value))
     return void told.missed.push(`${label} ${say(value)}: not among the choices of ${nameOf(target)}`);
@@ -116,12 +112,16 @@ function choicesOf(widget, node) {
 
 /** Otherwise the next run would take another seed. */
 function fixSeed(told, sampler) {
-  const seed = widgetOf(sampler, "seed");
-  const control = seed?.linkedWidgets?.find((one) => one.name === "control_after_generate") ?? widgetOf(sampler, "control_after_generate");
-  if (!control || control.value === "fixed" || isLinked(sampler, "seed")) return;
-  const before = control.value;
-  setWidget(sampler, control, "fixed");
-  told.changed.push(`seed after a run: ${before} → fixed`);
+  const { node, widget } = fieldOf(sampler, "seed");
+  if (!widget || told.untouched.has(node)) return;
+  const before = [];
+  for (const holder of new Set([sampler, node])) {
+    const control = widgetOf(holder, "control_after_generate");
+    if (!control || control.value === "fixed") continue;
+    before.push(control.value);
+    setWidget(holder, control, "fixed");
+  }
+  if (before.length) told.changed.push(`seed after a run: ${before[0]} → fixed`);
 }
 
 function putLoras(told, form, sampler, sweep) {
