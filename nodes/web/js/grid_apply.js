@@ -82,7 +82,8 @@ function put(told, node, name, value, label = words(name)) {
     return void told.missed.push(`${label}: too large a number for a browser`);
   const { node: target, widget } = fieldOf(node, name);
   if (!widget) {
-    const why = target === node ? `${nameOf(node)} has no such field` : `comes from ${target ? nameOf(target) : "a link"}`;
+    const why =
+      target === node ? `${nameOf(node)} has no such field` : `comes from ${target ? nameOf(target) : "a link"}`;
     return void told.missed.push(`${label} ${say(value)}: ${why}`);
   }
   const choices = choicesOf(widget, target);
@@ -91,9 +92,12 @@ function put(told, node, name, value, label = words(name)) {
   const before = widget.value;
   if (before === value) return void told.same++;
   if (told.untouched.has(target))
-    return void told.missed.push(`${label} ${say(value)}: ${nameOf(target)} feeds the sweep too; give the sampler its own`);
+    return void told.missed.push(
+      `${label} ${say(value)}: ${nameOf(target)} feeds the sweep too; give the sampler its own`,
+    );
   setWidget(target, widget, value);
-  if (widget.value !== value) return void told.missed.push(`${label} ${say(value)}: the field takes ${say(widget.value)}`);
+  if (widget.value !== value)
+    return void told.missed.push(`${label} ${say(value)}: the field takes ${say(widget.value)}`);
   told.changed.push(`${label} ${say(before)} → ${say(value)}`);
 }
 
@@ -131,9 +135,12 @@ function putLoras(told, form, sampler, sweep) {
   const first = Math.max(0, form.loras.length - chain.length);
   form.loras.slice(0, first).forEach((use, number) => {
     const base = form.base.loras[number];
-    const asConnected = base && JSON.stringify(base) === JSON.stringify(use) && outside === stackOf(sweep).outside?.node;
+    const asConnected =
+      base && JSON.stringify(base) === JSON.stringify(use) && outside === stackOf(sweep).outside?.node;
     if (outside && asConnected) return void told.same++;
-    const why = outside ? `comes from ${nameOf(outside)}, which has no field for it` : "add a Wan-VACE LoRA node for it";
+    const why = outside
+      ? `comes from ${nameOf(outside)}, which has no field for it`
+      : "add a Wan-VACE LoRA node for it";
     told.missed.push(`LoRA ${stem(use.file)} at ${say(use.strength)}: ${why}`);
   });
   if (!form.loras.length && outside) told.missed.push(`no LoRA: disconnect ${nameOf(outside)}`);
@@ -165,7 +172,11 @@ function putPrompt(told, form, sampler, sweep) {
 }
 
 const words = (name) => name.replaceAll("_", " ");
-const stem = (file) => file.split(/[\\/]/).pop().replace(/\.safetensors$/, "");
+const stem = (file) =>
+  file
+    .split(/[\\/]/)
+    .pop()
+    .replace(/\.safetensors$/, "");
 const say = (value) => {
   if (typeof value === "boolean") return value ? "on" : "off";
   if (typeof value === "number") return String(Math.round(value * 1e6) / 1e6);
