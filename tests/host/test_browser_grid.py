@@ -188,6 +188,8 @@ def test_a_saved_file_gives_the_graph_back(stage: Stage, kind: str) -> None:
 def test_in_every_look(stage: Stage, palette: str, nodes: str) -> None:
     page = stage.page
     stage.open(**{"Comfy.ColorPalette": palette, "Comfy.VueNodes.Enabled": nodes == "elements"})
+    if nodes == "elements" and page.frontend < (1, 30):
+        pytest.skip("this frontend has no place for any pack's panels in nodes that are elements")
     for width, height in ((300, 640), (560, 760), (900, 900)):
         page.show(graph("killed"), size=(width, height))
         page.wait_painted(4)

@@ -1,6 +1,6 @@
 // Puts the settings of a cell into a Wan-VACE Sampler and the nodes before it, and says what it did and could not do.
 import { app } from "../../../scripts/app.js";
-import { allNodes, ancestors, isLinked, nameOf, source, widgetOf } from "./grid_graph.js";
+import { allNodes, ancestors, fieldOf, nameOf, source, widgetOf } from "./grid_graph.js";
 
 export const SAMPLER = "Skeleton2Video_WanVaceSampler";
 const LORA = "Skeleton2Video_WanVaceLora";
@@ -76,28 +76,28 @@ export function applyCell(form, sampler, sweep) {
   return told;
 }
 
-/** One field, or the primitive node that feeds it. */
+/** One field, wherever it is. */
 function put(told, node, name, value, label = words(name)) {
   if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value))
     return void told.missed.push(`${label}: too large a number for a browser`);
-  let target = node;
-  let widget = widgetOf(node, name);
-  if (isLinked(node, name)) {
-    const from = source(node, name)?.node;
-    widget = from && /^Primitive/.test(from.type) ? (widgetOf(from, "value") ?? from.widgets?.[0]) : null;
-    target = from;
-    if (!widget) return void told.missed.push(`${label} ${say(value)}: comes from ${from ? nameOf(from) : "a link"}`);
+  const { node: target, widget } = fieldOf(node, name);
+  if (!widget) {
+    const why =
+      target === node ? `${nameOf(node)} has no such field` : `comes from ${target ? nameOf(target) : "a link"}`;
+    return void told.missed.push(`${label} ${say(value)}: ${why}`);
   }
-  if (!widget) return void told.missed.push(`${label} ${say(value)}: ${nameOf(node)} has no such field`);
   const choices = choicesOf(widget, target);
   if (choices && !choices.includes(value))
     return void told.missed.push(`${label} ${say(value)}: not among the choices of ${nameOf(target)}`);
   const before = widget.value;
   if (before === value) return void told.same++;
   if (told.untouched.has(target))
-    return void told.missed.push(`${label} ${say(value)}: ${nameOf(target)} feeds the sweep too; give the sampler its own`);
+    return void told.missed.push(
+      `${label} ${say(value)}: ${nameOf(target)} feeds the sweep too; give the sampler its own`,
+    );
   setWidget(target, widget, value);
-  if (widget.value !== value) return void told.missed.push(`${label} ${say(value)}: the field takes ${say(widget.value)}`);
+  if (widget.value !== value)
+    return void told.missed.push(`${label} ${say(value)}: the field takes ${say(widget.value)}`);
   told.changed.push(`${label} ${say(before)} → ${say(value)}`);
 }
 
@@ -116,12 +116,16 @@ function choicesOf(widget, node) {
 
 /** Otherwise the next run would take another seed. */
 function fixSeed(told, sampler) {
-  const seed = widgetOf(sampler, "seed");
-  const control = seed?.linkedWidgets?.find((one) => one.name === "control_after_generate") ?? widgetOf(sampler, "control_after_generate");
-  if (!control || control.value === "fixed" || isLinked(sampler, "seed")) return;
-  const before = control.value;
-  setWidget(sampler, control, "fixed");
-  told.changed.push(`seed after a run: ${before} → fixed`);
+  const { node, widget } = fieldOf(sampler, "seed");
+  if (!widget || told.untouched.has(node)) return;
+  const before = [];
+  for (const holder of new Set([sampler, node])) {
+    const control = widgetOf(holder, "control_after_generate");
+    if (!control || control.value === "fixed") continue;
+    before.push(control.value);
+    setWidget(holder, control, "fixed");
+  }
+  if (before.length) told.changed.push(`seed after a run: ${before[0]} → fixed`);
 }
 
 function putLoras(told, form, sampler, sweep) {
@@ -131,9 +135,12 @@ function putLoras(told, form, sampler, sweep) {
   const first = Math.max(0, form.loras.length - chain.length);
   form.loras.slice(0, first).forEach((use, number) => {
     const base = form.base.loras[number];
-    const asConnected = base && JSON.stringify(base) === JSON.stringify(use) && outside === stackOf(sweep).outside?.node;
+    const asConnected =
+      base && JSON.stringify(base) === JSON.stringify(use) && outside === stackOf(sweep).outside?.node;
     if (outside && asConnected) return void told.same++;
-    const why = outside ? `comes from ${nameOf(outside)}, which has no field for it` : "add a Wan-VACE LoRA node for it";
+    const why = outside
+      ? `comes from ${nameOf(outside)}, which has no field for it`
+      : "add a Wan-VACE LoRA node for it";
     told.missed.push(`LoRA ${stem(use.file)} at ${say(use.strength)}: ${why}`);
   });
   if (!form.loras.length && outside) told.missed.push(`no LoRA: disconnect ${nameOf(outside)}`);
@@ -165,7 +172,11 @@ function putPrompt(told, form, sampler, sweep) {
 }
 
 const words = (name) => name.replaceAll("_", " ");
-const stem = (file) => file.split(/[\\/]/).pop().replace(/\.safetensors$/, "");
+const stem = (file) =>
+  file
+    .split(/[\\/]/)
+    .pop()
+    .replace(/\.safetensors$/, "");
 const say = (value) => {
   if (typeof value === "boolean") return value ? "on" : "off";
   if (typeof value === "number") return String(Math.round(value * 1e6) / 1e6);

@@ -33,7 +33,10 @@ export class Large {
     const factor = Math.min(room[0] / wide, room[1] / high, Math.max(4, 320 / wide));
     // Small pictures grow by whole factors: their pixels stay what they are.
     const scale = factor > 1 ? Math.floor(factor) : factor;
-    Object.assign(this.frame.style, { width: `${Math.round(wide * scale)}px`, height: `${Math.round(high * scale)}px` });
+    Object.assign(this.frame.style, {
+      width: `${Math.round(wide * scale)}px`,
+      height: `${Math.round(high * scale)}px`,
+    });
     this.title.textContent = shown.labels.join(", ");
     this.said.textContent = shown.said;
     this.load();
@@ -68,7 +71,8 @@ export class Large {
     const wanted = Math.min(clock.seconds, video.duration - 0.01);
     if (clock.playing && video.paused && clock.seconds < video.duration) video.play().catch(() => {});
     if (!clock.playing && !video.paused) video.pause();
-    if (Math.abs(video.currentTime - wanted) > (clock.playing ? LATE : 0.001) && !video.seeking) video.currentTime = wanted;
+    if (Math.abs(video.currentTime - wanted) > (clock.playing ? LATE : 0.001) && !video.seeking)
+      video.currentTime = wanted;
   }
 
   close() {
