@@ -104,8 +104,9 @@ def _edit_pose(graph: Graph) -> None:
 def _retarget_pose(graph: Graph) -> None:
     dance = graph.add("DrawnDancer", "Whose dance", number=4)
     person = graph.add("DrawnDancer", "Whose body", number=7)
+    found = graph.add("ExtractPose", "Pose of the picture", frames=person["reference"])
     graph.column()
-    made = graph.add("RetargetPose", pose=dance["pose"], reference=person["reference"], reference_pose=person["pose"])
+    made = graph.add("RetargetPose", pose=dance["pose"], reference=person["reference"], reference_pose=found["pose"])
     _see(graph, "Before and after", made["before and after"], 260)
 
 
