@@ -14,6 +14,7 @@ from . import (
     pose,
     pose_files,
     prompts,
+    reports,
     routes,
     server,
     sweeps,
@@ -30,6 +31,7 @@ class Skeleton2VideoExtension(ComfyExtension):
         # Not in ``on_load``: hosts up to 0.8.0 never call it.
         server.answer_posts("/skeleton2video/axis", lambda asked: sweeps.read_axis(**asked))
         routes.add_routes()
+        reports.add_routes()
         return [
             aist.LoadAistClip,
             videos.VideoToClip,
@@ -59,4 +61,5 @@ class Skeleton2VideoExtension(ComfyExtension):
             metrics.ScoreSweep,
             grids.SweepGrid,
             grids.PickCell,
+            reports.SweepReport,
         ]

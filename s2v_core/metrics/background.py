@@ -34,6 +34,8 @@ def measure(subject: Subject) -> Score:
     people, how = _people(subject)
     values = []
     for t, mask in zip(people.index, _masks(people, own.scale, own.shape), strict=True):
+        if t >= len(subject.clip):  # a control may be longer
+            break
         place = own.place & ~mask
         if place.mean() < _LEAST:
             values.append(np.nan)

@@ -60,10 +60,16 @@ def plan_sheet(frames: int, size: Size, tile: int) -> Sheet:
     width, height = size
     # A little larger than asked for is better than resampled, and then no video is needed beside it.
     wanted = width if width <= 1.5 * tile else tile
-    fitting = int(math.sqrt(MOST_PIXELS / frames * width / height))
-    shown = min(wanted, max(LEAST_TILE, fitting))
-    shape = (shown, max(1, round(height * shown / width)))
-    every = max(1, math.ceil(frames * shape[0] * shape[1] / MOST_PIXELS))
+    shown = min(wanted, max(LEAST_TILE, int(math.sqrt(MOST_PIXELS / frames * width / height)) + 1))
+
+    def shape_of(shown: int) -> Size:
+        return shown, max(1, round(height * shown / width))
+
+    # One or two steps, because heights are whole pixels.
+    while shown > LEAST_TILE and math.prod(shape_of(shown)) * frames > MOST_PIXELS:
+        shown -= 1
+    shape = shape_of(shown)
+    every = -(-frames // max(1, MOST_PIXELS // math.prod(shape)))
     kept = -(-frames // every)
     # About as wide as high, so that neither side reaches the limit of browsers.
     columns = max(1, min(kept, round(math.sqrt(kept * shape[1] / shape[0])), MOST_SIDE // shape[0]))

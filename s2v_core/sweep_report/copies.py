@@ -7,6 +7,7 @@ import shlex
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from ..wan.pictures import FPS
 from ..wan.settings import LoraUse, SampleSettings, options
 
 if TYPE_CHECKING:
@@ -26,8 +27,18 @@ SOCKETS = (
     ("loras", "SKELETON2VIDEO_LORAS", "LoRAs"),
     ("mask", "MASK", ""),
     ("start_clip", "IMAGE", "start clip"),
+    ("positive", "CONDITIONING", ""),
+    ("negative", "CONDITIONING", ""),
+    ("noise", "NOISE", ""),
+    ("audio", "AUDIO", ""),
 )
-OUTPUTS = (("images", "IMAGE", "frames"), ("video", "VIDEO", "video"), ("notes", "STRING", "notes"))
+OUTPUTS = (
+    ("images", "IMAGE", "frames"),
+    ("video", "VIDEO", "video"),
+    ("notes", "STRING", "notes"),
+    ("latent", "LATENT", "latent"),
+    ("rate", "FLOAT", "fps"),
+)
 _NO_PRESET = "none"
 _WIDTH = 360
 
@@ -154,12 +165,12 @@ def _sampler(number: int, settings: SampleSettings, loras: int) -> dict[str, Any
             "type": kind,
             "link": loras if name == "loras" and loras else None,
             **({"label": label} if label else {}),
-            **({"shape": 7} if name not in ("model", "prompt") else {}),
+            **({"shape": 7} if name != "model" else {}),
         }
         for name, kind, label in SOCKETS
     ]
     outputs = [{"name": label, "type": kind, "links": None} for _, kind, label in OUTPUTS]
-    return _node(number, SAMPLER, (0, 0), (_WIDTH, 900), inputs, outputs, [*values, _NO_PRESET])
+    return _node(number, SAMPLER, (0, 0), (_WIDTH, 900), inputs, outputs, [*values, _NO_PRESET, float(FPS)])
 
 
 def _lora(number: int, use: LoraUse, link: int, count: int) -> dict[str, Any]:

@@ -13,9 +13,14 @@ const commands = {
   async open({ url, settings = {} }) {
     const context = page.context();
     for (const [key, value] of Object.entries(settings))
-      await context.request.post(`${url}/api/settings/${key}`, { data: JSON.stringify(value), headers: { "content-type": "application/json" } });
+      await context.request.post(`${url}/api/settings/${key}`, {
+        data: JSON.stringify(value),
+        headers: { "content-type": "application/json" },
+      });
     await page.goto(url, { waitUntil: "domcontentloaded" });
-    await page.waitForFunction(() => window.app?.graph && window.app.extensionManager && window.LiteGraph, null, { timeout: 120000 });
+    await page.waitForFunction(() => window.app?.graph && window.app.extensionManager && window.LiteGraph, null, {
+      timeout: 120000,
+    });
   },
   reload: () => page.reload({ waitUntil: "domcontentloaded" }),
   evaluate: ({ code, arg }) => page.evaluate(`(${code})(${JSON.stringify(arg ?? null)})`),
@@ -60,7 +65,9 @@ const commands = {
   // Nothing outside this machine is asked.
   await context.route("**/*", (route) => {
     const url = new URL(route.request().url());
-    return url.protocol === "data:" || url.protocol === "blob:" || LOCAL.includes(url.hostname) ? route.continue() : route.abort();
+    return url.protocol === "data:" || url.protocol === "blob:" || LOCAL.includes(url.hostname)
+      ? route.continue()
+      : route.abort();
   });
   page = await context.newPage();
   page.on("pageerror", (error) => problems.push(`${error.message}\n${error.stack}`));

@@ -43,11 +43,12 @@ class Page(Browser):
         # Opened twice: only a graph in UI form says where its nodes are in every kind of frontend.
         self.evaluate(
             """async ([prompt, [width, height]]) => {
-                app.loadApiJson(prompt, 'grid');
+                await app.loadApiJson(prompt, 'grid');
                 const graph = app.graph.serialize();
                 const node = (kind) => graph.nodes.find((one) => one.type === `Skeleton2Video_${kind}`);
                 Object.assign(node('SweepGrid'), { pos: [2000, 0], size: [width, height] });
-                node('WanVaceSampler').pos = [2000 + width + 60, 0];
+                const sampler = node('WanVaceSampler');
+                if (sampler) sampler.pos = [2000 + width + 60, 0];
                 await app.loadGraphData(graph, true, true);
                 app.canvas.ds.scale = 1;
                 app.canvas.ds.offset = [-1900, 110];
@@ -56,6 +57,11 @@ class Page(Browser):
             [prompt, list(size)],
         )
         self.wait(f"() => {GRID}?.skeleton2video?.root.isConnected")
+
+    @property
+    def frontend(self) -> tuple[int, ...]:
+        """The frontend's version."""
+        return tuple(map(int, self.evaluate("() => window.__COMFYUI_FRONTEND_VERSION__").split(".")))
 
     @property
     def said(self) -> str:

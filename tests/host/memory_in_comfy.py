@@ -115,10 +115,10 @@ def roomy():
     found = {"before": loaded(), "first": render(engine), "after": loaded(), "sizes": sizes(engine)}
     copied = card.copied
     found |= {"second": render(engine), "copied again": card.copied - copied}
-    # Somebody else's model needs more than is free.
+    # A captioner needs more than is free.
     total = sum(found["sizes"].values())
-    management.free_memory(card.free() + total // 4, card.device)
-    found |= {"after a guest": loaded(), "wanted": total // 4}
+    with host.guest(card.free() - card.reserve + total // 4) as device:
+        found |= {"after a guest": loaded(), "wanted": total // 4, "guest on": device}
     with torch.inference_mode():
         management.unload_all_models()
     found |= {"unloaded": loaded(), "on the card": sum(n.loaded_size() for n in memory._KNOWN[engine].values())}
@@ -182,6 +182,8 @@ def on_the_cpu():
         management.unload_all_models()
     found |= {"freed": loaded(), "parts": list(engine.parts)}
     found["kept"] = sum(part.nbytes for net in old for part in net.parameters() if not part.is_meta)
+    with host.guest(1 << 60) as device:
+        found["guest on"] = device
     # Without smart memory nothing would be gained by leaving the CPU.
     plug_in(None, smart=False)
     found |= {"second": render(engine), "again": loaded()}

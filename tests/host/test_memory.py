@@ -60,11 +60,12 @@ def test_nets_come_when_they_are_used_and_stay(found: dict[str, Any], pixels: st
     assert said["copied again"] == 0
 
 
-def test_another_model_s_need_drives_them_off(found: dict[str, Any]) -> None:
+def test_a_guest_s_need_drives_them_off(found: dict[str, Any]) -> None:
     """``free_memory``: as many leave as it takes, as the host's own would."""
     said = found["roomy"]
     left = sum(said["sizes"].values()) - sum(said["after a guest"].values())
     assert 0 < said["wanted"] <= left < sum(said["sizes"].values())
+    assert said["guest on"] == "cuda:0"
 
 
 def test_unload_all_models_leaves_nothing_on_the_device(found: dict[str, Any], pixels: str) -> None:
@@ -113,6 +114,7 @@ def test_on_the_cpu_the_host_lets_go_of_the_weights(found: dict[str, Any], pixel
     assert said["freed"] == {}
     assert said["parts"] == []
     assert said["kept"] == 0
+    assert said["guest on"] == "cpu"
     assert said["first"] == said["second"] == pixels
     assert said["again"] == said["sizes"]
     assert said["gone"] == {}

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.host
 
 TRANSFORMER, VAE, UMT5 = "wan2.1_vace_1.3B_fp16.safetensors", "wan_2.1_vae.safetensors", "umt5_tiny.safetensors"
 TEXT, NEGATIVE = "A man dances slowly, hip hop on a stage.", "blurry, a woman"
-WIDTH, HEIGHT, FRAMES = 64, 96, 9
+WIDTH, HEIGHT, FRAMES = 32, 48, 5
 SETTINGS = {
-    "steps": 4,
+    "steps": 2,
     "guidance": 4.0,
     "shift": 5.0,
     "seed": 77,
@@ -133,7 +133,7 @@ def test_the_same_latents_and_frames_as_the_host_s_own_nodes(host: Any) -> None:
         decoded=("image", ["206", 0]),
     )
     theirs, mine = found["theirs"], found["mine"]
-    assert theirs.shape == (1, 16, 3, HEIGHT // 8, WIDTH // 8)
+    assert theirs.shape == (1, 16, 2, HEIGHT // 8, WIDTH // 8)
     assert theirs.std() > 0.5
     print(f"latents: {largest(mine, theirs):.1e}; frames: {largest(found['my_frames'], found['their_frames']):.1e}")
     assert largest(mine, theirs) < 1e-3
@@ -158,8 +158,8 @@ def test_with_a_reference_the_noise_is_drawn_in_another_order(host: Any) -> None
         plain=("latent", ["300", 3]),
         mine=("latent", ["301", 3]),
     )
-    assert found["whole"].shape[2] == 4
-    assert found["theirs"].shape[2] == 3, "TrimVideoLatent cuts the reference's latent frame off"
+    assert found["whole"].shape[2] == 3
+    assert found["theirs"].shape[2] == 2, "TrimVideoLatent cuts the reference's latent frame off"
     print(f"latents with a reference: {largest(found['mine'], found['theirs']):.1e}")
     assert largest(found["mine"], found["theirs"]) < 1e-3
     assert largest(found["plain"], found["theirs"]) > 0.1
@@ -185,18 +185,23 @@ def test_a_mask_means_the_same(host: Any) -> None:
 
 
 def test_clip_text_encode_is_our_text(host: Any) -> None:
-    """Through the host's encoder or through ours: the same states, so the same video."""
+    """Through the host's encoder or through ours: the same states, so the same video. At guidance 1 one text does."""
+    settings = {**SETTINGS, "guidance": 1.0}
     prompt = {**loaded(), "500": own("TextToPrompt", text=TEXT, negative=NEGATIVE)}
-    prompt |= ours()
-    prompt["301"] = own("WanVaceSampler", model=["101", 0], prompt=["500", 0], control_video=["104", 0], **SETTINGS)
+    prompt["300"] = own("WanVaceSampler", model=["101", 0], positive=["102", 0], **settings)
+    prompt["301"] = own("WanVaceSampler", model=["101", 0], prompt=["500", 0], **settings)
+    prompt["302"] = own("WanVaceSampler", model=["101", 0], positive=["504", 0], **settings)
+    prompt["504"] = other("ConditioningZeroOut", conditioning=["102", 0])
     found = dumps(
         host,
         prompt,
         by_host=("latent", ["300", 3]),
         by_us=("latent", ["301", 3]),
+        without=("latent", ["302", 3]),
         states=("conditioning", ["102", 0]),
     )
-    assert largest(found["by_host"], found["by_us"]) < 1e-3
+    assert largest(found["by_host"], found["by_us"]) < 1e-4
+    assert largest(found["by_host"], found["without"]) > 1e-2, "the text plays a part"
     states = found["states"]
     assert states.shape == (1, 512, 32)
     used = int(states[0].any(dim=1).sum())
@@ -204,34 +209,12 @@ def test_clip_text_encode_is_our_text(host: Any) -> None:
     assert not states[0, used:].any()
 
 
-def test_texts_that_cannot_be_used_are_refused(host: Any) -> None:
-    def error(**inputs: Any) -> str:
-        extra = inputs.pop("extra", {})
-        prompt = {**loaded(), **extra, **ours(**inputs), "90": other("PreviewImage", images=["300", 0])}
-        prompt["300"]["inputs"] = {key: value for key, value in prompt["300"]["inputs"].items() if value is not None}
-        run = host.run(prompt)
-        assert run.ended == "execution_error"
-        return str(run.error)
-
-    assert "steers by more than a text" in error(extra=native(), positive=["201", 0])
-    assert "vace_frames" in error(extra=native(), positive=["201", 0])
-    combined = {"501": other("ConditioningCombine", conditioning_1=["102", 0], conditioning_2=["103", 0])}
-    assert "is made of several" in error(extra=combined, positive=["501", 0])
-    long = {"502": other("CLIPTextEncode", clip=["100", 1], text="dance " * 600)}
-    assert "too long" in error(extra=long, positive=["502", 0])
-    assert "has no prompt" in error(positive=None)
-    assert "At guidance 1 no negative is needed" in error(negative=None)
-    assert "another shape" in error(noise=["503", 0], extra={"503": other("TestShortNoise")})
-
-
-def test_at_guidance_1_no_negative_is_needed(host: Any) -> None:
-    alone = ours(guidance=1.0)
-    del alone["300"]["inputs"]["negative"]
-    zeros = {"504": other("ConditioningZeroOut", conditioning=["102", 0])}
-    prompt = {**loaded(), **zeros, **alone}
-    prompt["301"] = {**alone["300"], "inputs": {**alone["300"]["inputs"], "positive": ["504", 0]}}
-    found = dumps(host, prompt, alone=("latent", ["300", 3]), zeros=("latent", ["301", 3]))
-    assert largest(found["alone"], found["zeros"]) > 1e-3, "the text plays a part"
+def test_what_would_be_ignored_is_refused(host: Any) -> None:
+    prompt = {**loaded(), **native(), **ours(positive=["201", 0]), "90": other("PreviewImage", images=["300", 0])}
+    run = host.run(prompt)
+    assert run.ended == "execution_error"
+    assert "steers by more than a text" in run.error
+    assert "vace_frames" in run.error
 
 
 def test_pack_is_imported_at_no_cost(host: Any) -> None:

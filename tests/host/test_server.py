@@ -34,8 +34,10 @@ NODES = {
     "Skeleton2Video_WanVaceSampler": "Wan-VACE Sampler",
     "Skeleton2Video_SweepAxis": "Sweep Axis",
     "Skeleton2Video_RunSweep": "Run Sweep",
+    "Skeleton2Video_ScoreSweep": "Score Sweep",
     "Skeleton2Video_SweepGrid": "Sweep Grid",
     "Skeleton2Video_PickCell": "Pick Cell",
+    "Skeleton2Video_SweepReport": "Sweep Report",
 }
 
 

@@ -129,19 +129,6 @@ class TestDump:
         return {"ui": {"text": [name]}, "result": (name,)}
 
 
-class TestShortNoise:
-    """A NOISE that does not ask how large it should be."""
-
-    INPUT_TYPES = classmethod(lambda cls: {"required": {}})
-    RETURN_TYPES, FUNCTION, CATEGORY = ("NOISE",), "make", "test"
-
-    def make(self):
-        return (self,)
-
-    def generate_noise(self, latent):
-        return torch.zeros(1, 16, 1, 2, 2)
-
-
 @PromptServer.instance.routes.get("/test/memory")
 async def memory(request):
     """What the host has loaded, and the process's memory in bytes: all of it, and the part that is no file's.
@@ -157,4 +144,4 @@ async def memory(request):
     )
 
 
-NODE_CLASS_MAPPINGS = {"TestTinyWan": TestTinyWan, "TestDump": TestDump, "TestShortNoise": TestShortNoise}
+NODE_CLASS_MAPPINGS = {"TestTinyWan": TestTinyWan, "TestDump": TestDump}

@@ -67,6 +67,7 @@ WIDGETS = {
     "Skeleton2Video_ScoreSweep": ["metrics", "training", "again"],
     "Skeleton2Video_SweepGrid": ["page", "layout", "scale", "limit", "best", "lower", "format", "all_frames"],
     "Skeleton2Video_PickCell": ["by", "number", "label", "metric", "lowest"],
+    "Skeleton2Video_SweepReport": ["title", "tile", "quality", "full"],
 }
 OUTPUTS = {
     "Skeleton2Video_LoadAistClip": [
@@ -100,6 +101,7 @@ OUTPUTS = {
     "Skeleton2Video_ScoreSweep": ["sweep", "summary", "claims"],
     "Skeleton2Video_SweepGrid": ["grid", "video", "contact sheet", "summary"],
     "Skeleton2Video_PickCell": ["frames", "video", "prompt", "settings", "labels"],
+    "Skeleton2Video_SweepReport": ["path"],
 }
 
 # Loads the pack as the host does, from a folder with a name that Python would not allow for a package.
@@ -367,3 +369,37 @@ print(json.dumps({"text": text, "texts": texts, "negatives": negatives, "axis": 
     assert "There is no prompt variant 'funny'" in said["wrong"]
     assert said["old"].startswith("The video shows a dancer.")
     assert said["captioned"].startswith("A boy stands.") and "gnore" not in said["captioned"]
+
+
+def test_a_conditioning_is_one_text_and_nothing_else(in_host: Any) -> None:
+    said = in_host(
+        """
+import torch
+native = sys.modules["my pack-1_x_0.nodes.native"]
+states = torch.ones(1, 5, 4)
+def problem(conditioning, width=4):
+    try:
+        return list(native.text_states(conditioning, "positive", width).shape)
+    except Exception as error:
+        return str(error)
+def missing(**given):
+    try:
+        named("WanVaceSampler").execute(None, seed=0, **given)
+    except Exception as error:
+        return str(error)
+print(json.dumps({
+    "fine": [problem([[states, {}]]), problem([[states, {"pooled_output": states, "hooks": None}]])],
+    "wrong": [problem([[states, {"area": (1, 2)}]]), problem([[states, {}]] * 2), problem([[states, {}]], 5),
+              problem([[torch.ones(1, 600, 4), {}]])],
+    "missing": [missing(), missing(positive=[[states, {}]]), missing(negative=[[states, {}]], guidance=1.0)],
+}))
+"""
+    )
+    assert said["fine"] == [[1, 512, 4]] * 2
+    for text, part in zip(
+        said["wrong"], ("also area", "made of several", "not for this model", "too long"), strict=True
+    ):
+        assert part in text
+    assert all("has no prompt" in text for text in said["missing"])
+    assert "nothing in prompt and in negative" in said["missing"][1]
+    assert "nothing in prompt and in positive" in said["missing"][2]

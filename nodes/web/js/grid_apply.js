@@ -1,6 +1,6 @@
 // Puts the settings of a cell into a Wan-VACE Sampler and the nodes before it, and says what it did and could not do.
 import { app } from "../../../scripts/app.js";
-import { allNodes, isLinked, nameOf, source, widgetOf } from "./grid_graph.js";
+import { allNodes, ancestors, fieldOf, nameOf, source, widgetOf } from "./grid_graph.js";
 
 export const SAMPLER = "Skeleton2Video_WanVaceSampler";
 const LORA = "Skeleton2Video_WanVaceLora";
@@ -16,22 +16,48 @@ export function samplers(grid) {
   return found.sort((a, b) => (b.graph === grid.graph) - (a.graph === grid.graph));
 }
 
-/** Add a sampler to the right of the grid, fed as the sweep is. */
+/** Add a sampler to the right of the grid, fed as the sweep is, with LoRA nodes of its own. */
 export function addSampler(grid, sweep) {
   const node = window.LiteGraph.createNode(SAMPLER);
   node.pos = [grid.pos[0] + grid.size[0] + 60, grid.pos[1]];
   grid.graph.add(node);
-  for (const name of SHARED) {
-    const from = sweep && source(sweep, name);
-    const slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;
-    if (from && slot >= 0 && from.node.graph === node.graph) from.node.connect(from.slot, node, slot);
+  for (const name of SHARED) connect(sweep && source(sweep, name), node, name);
+  const { chain, outside } = stackOf(node);
+  let above = node.pos[1];
+  let last = outside;
+  for (const lora of chain) {
+    const copy = window.LiteGraph.createNode(LORA);
+    above -= copy.size[1] + 60;
+    copy.pos = [node.pos[0], above];
+    grid.graph.add(copy);
+    for (const widget of copy.widgets ?? []) widget.value = widgetOf(lora, widget.name)?.value ?? widget.value;
+    connect(last, copy, "loras");
+    last = { node: copy, slot: 0 };
   }
+  if (chain.length) connect(last, node, "loras");
   return node;
+}
+
+function connect(from, node, name) {
+  const slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;
+  if (from && slot >= 0 && from.node.graph === node.graph) from.node.connect(from.slot, node, slot);
+}
+
+/** The LoRA nodes in front of a node, in the stack's order, and what their stack begins with, if anything. */
+function stackOf(node) {
+  const chain = [];
+  let outside = source(node, "loras");
+  while (outside?.node.type === LORA && !chain.includes(outside.node)) {
+    chain.unshift(outside.node);
+    outside = source(outside.node, "loras");
+  }
+  return { chain, outside };
 }
 
 /** Set everything that can be. Gives { sampler, changed: [text], same: number, missed: [text] }. */
 export function applyCell(form, sampler, sweep) {
-  const told = { sampler, changed: [], same: 0, missed: [] };
+  // What also feeds the sweep stays as it is: otherwise the next run would be of another sweep.
+  const told = { sampler, changed: [], same: 0, missed: [], untouched: ancestors(sweep) };
   sampler.graph.beforeChange?.();
   for (const [name, value] of Object.entries(form.settings)) put(told, sampler, name, value);
   fixSeed(told, sampler);
@@ -50,26 +76,28 @@ export function applyCell(form, sampler, sweep) {
   return told;
 }
 
-/** One field, or the primitive node that feeds it. */
+/** One field, wherever it is. */
 function put(told, node, name, value, label = words(name)) {
   if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value))
     return void told.missed.push(`${label}: too large a number for a browser`);
-  let target = node;
-  let widget = widgetOf(node, name);
-  if (isLinked(node, name)) {
-    const from = source(node, name)?.node;
-    widget = from && /^Primitive/.test(from.type) ? (widgetOf(from, "value") ?? from.widgets?.[0]) : null;
-    target = from;
-    if (!widget) return void told.missed.push(`${label} ${say(value)}: comes from ${from ? nameOf(from) : "a link"}`);
+  const { node: target, widget } = fieldOf(node, name);
+  if (!widget) {
+    const why =
+      target === node ? `${nameOf(node)} has no such field` : `comes from ${target ? nameOf(target) : "a link"}`;
+    return void told.missed.push(`${label} ${say(value)}: ${why}`);
   }
-  if (!widget) return void told.missed.push(`${label} ${say(value)}: ${nameOf(node)} has no such field`);
   const choices = choicesOf(widget, target);
   if (choices && !choices.includes(value))
     return void told.missed.push(`${label} ${say(value)}: not among the choices of ${nameOf(target)}`);
   const before = widget.value;
   if (before === value) return void told.same++;
+  if (told.untouched.has(target))
+    return void told.missed.push(
+      `${label} ${say(value)}: ${nameOf(target)} feeds the sweep too; give the sampler its own`,
+    );
   setWidget(target, widget, value);
-  if (widget.value !== value) return void told.missed.push(`${label} ${say(value)}: the field takes ${say(widget.value)}`);
+  if (widget.value !== value)
+    return void told.missed.push(`${label} ${say(value)}: the field takes ${say(widget.value)}`);
   told.changed.push(`${label} ${say(before)} → ${say(value)}`);
 }
 
@@ -88,29 +116,31 @@ function choicesOf(widget, node) {
 
 /** Otherwise the next run would take another seed. */
 function fixSeed(told, sampler) {
-  const seed = widgetOf(sampler, "seed");
-  const control = seed?.linkedWidgets?.find((one) => one.name === "control_after_generate") ?? widgetOf(sampler, "control_after_generate");
-  if (!control || control.value === "fixed" || isLinked(sampler, "seed")) return;
-  const before = control.value;
-  setWidget(sampler, control, "fixed");
-  told.changed.push(`seed after a run: ${before} → fixed`);
+  const { node, widget } = fieldOf(sampler, "seed");
+  if (!widget || told.untouched.has(node)) return;
+  const before = [];
+  for (const holder of new Set([sampler, node])) {
+    const control = widgetOf(holder, "control_after_generate");
+    if (!control || control.value === "fixed") continue;
+    before.push(control.value);
+    setWidget(holder, control, "fixed");
+  }
+  if (before.length) told.changed.push(`seed after a run: ${before[0]} → fixed`);
 }
 
 function putLoras(told, form, sampler, sweep) {
-  const chain = [];
-  let at = source(sampler, "loras");
-  while (at?.node.type === LORA && !chain.includes(at.node)) {
-    chain.unshift(at.node);
-    at = source(at.node, "loras");
-  }
-  const outside = at?.node;
+  const { chain, outside: begin } = stackOf(sampler);
+  const outside = begin?.node;
   // What does not come from nodes with fields comes first in the stack.
   const first = Math.max(0, form.loras.length - chain.length);
   form.loras.slice(0, first).forEach((use, number) => {
     const base = form.base.loras[number];
-    const asConnected = base && JSON.stringify(base) === JSON.stringify(use) && outside && outside === sourceOfStack(sweep);
-    if (asConnected) return void told.same++;
-    const why = outside ? `comes from ${nameOf(outside)}, which has no field for it` : "add a Wan-VACE LoRA node for it";
+    const asConnected =
+      base && JSON.stringify(base) === JSON.stringify(use) && outside === stackOf(sweep).outside?.node;
+    if (outside && asConnected) return void told.same++;
+    const why = outside
+      ? `comes from ${nameOf(outside)}, which has no field for it`
+      : "add a Wan-VACE LoRA node for it";
     told.missed.push(`LoRA ${stem(use.file)} at ${say(use.strength)}: ${why}`);
   });
   if (!form.loras.length && outside) told.missed.push(`no LoRA: disconnect ${nameOf(outside)}`);
@@ -122,13 +152,6 @@ function putLoras(told, form, sampler, sweep) {
     else told.missed.push(`LoRA ${stem(file)}: not in ComfyUI's folder of LoRAs`);
     for (const [field, value] of Object.entries(fields)) put(told, node, field, value, `LoRA ${words(field)}`);
   });
-}
-
-/** Where the stack begins that the sweep gets. */
-function sourceOfStack(sweep) {
-  let at = sweep && source(sweep, "loras");
-  while (at?.node.type === LORA) at = source(at.node, "loras");
-  return at?.node;
 }
 
 function putPrompt(told, form, sampler, sweep) {
@@ -149,7 +172,11 @@ function putPrompt(told, form, sampler, sweep) {
 }
 
 const words = (name) => name.replaceAll("_", " ");
-const stem = (file) => file.split(/[\\/]/).pop().replace(/\.safetensors$/, "");
+const stem = (file) =>
+  file
+    .split(/[\\/]/)
+    .pop()
+    .replace(/\.safetensors$/, "");
 const say = (value) => {
   if (typeof value === "boolean") return value ? "on" : "off";
   if (typeof value === "number") return String(Math.round(value * 1e6) / 1e6);

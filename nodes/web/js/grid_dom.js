@@ -4,7 +4,8 @@ const SHEETS = ["./sweep_grid.css", "./grid_table.css"].map((name) => new URL(na
 
 export function addStyle() {
   for (const href of SHEETS)
-    if (!document.querySelector(`link[href="${href}"]`)) document.head.append(make("link", { rel: "stylesheet", href }));
+    if (!document.querySelector(`link[href="${href}"]`))
+      document.head.append(make("link", { rel: "stylesheet", href }));
 }
 
 /** An element; properties, `on...` listeners, `class`, `style` and attributes with a dash or `role` are told apart. */

@@ -33,15 +33,20 @@ export class Large {
     const factor = Math.min(room[0] / wide, room[1] / high, Math.max(4, 320 / wide));
     // Small pictures grow by whole factors: their pixels stay what they are.
     const scale = factor > 1 ? Math.floor(factor) : factor;
-    Object.assign(this.frame.style, { width: `${Math.round(wide * scale)}px`, height: `${Math.round(high * scale)}px` });
+    Object.assign(this.frame.style, {
+      width: `${Math.round(wide * scale)}px`,
+      height: `${Math.round(high * scale)}px`,
+    });
     this.title.textContent = shown.labels.join(", ");
     this.said.textContent = shown.said;
     this.load();
     document.body.append(this.root);
-    const box = near.getBoundingClientRect();
     const own = this.root.getBoundingClientRect();
-    const right = box.right + APART;
-    const x = right + own.width < innerWidth ? right : Math.max(4, box.left - APART - own.width);
+    const box = near.getBoundingClientRect();
+    const panel = (near.closest(".s2v-grid") ?? near).getBoundingClientRect();
+    // Beside the panel, so that no other cell is hidden; where there is no room, beside the cell.
+    const places = [panel, box].flatMap((one) => [one.right + APART, one.left - APART - own.width]);
+    const x = places.find((left) => left >= 4 && left + own.width <= innerWidth - 4) ?? 4;
     const y = Math.max(4, Math.min(box.top + box.height / 2 - own.height / 2, innerHeight - own.height - 4));
     Object.assign(this.root.style, { left: `${Math.round(x)}px`, top: `${Math.round(y)}px` });
     shown.draw(this.canvas);
@@ -66,7 +71,8 @@ export class Large {
     const wanted = Math.min(clock.seconds, video.duration - 0.01);
     if (clock.playing && video.paused && clock.seconds < video.duration) video.play().catch(() => {});
     if (!clock.playing && !video.paused) video.pause();
-    if (Math.abs(video.currentTime - wanted) > (clock.playing ? LATE : 0.001) && !video.seeking) video.currentTime = wanted;
+    if (Math.abs(video.currentTime - wanted) > (clock.playing ? LATE : 0.001) && !video.seeking)
+      video.currentTime = wanted;
   }
 
   close() {

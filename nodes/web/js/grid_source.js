@@ -1,7 +1,7 @@
 // What a node shows: its sweep's grid, asked of the server, and kept up to date by the messages of a run.
 import { api } from "../../../scripts/api.js";
 import { address, ask } from "./grid_film.js";
-import { isLinked, source, widgetOf } from "./grid_graph.js";
+import { fieldOf, source, widgetOf } from "./grid_graph.js";
 
 const EVENT = "skeleton2video.sweep";
 const KEPT = "skeleton2video_sweep"; // the node's property that a saved graph brings back
@@ -31,7 +31,8 @@ export class SweepSource {
   /** The sweep's name as the graph says it, or as the node remembers it. */
   wanted() {
     const from = sweepNode(this.node);
-    if (from && !isLinked(from, "name")) return String(widgetOf(from, "name")?.value ?? "").trim();
+    const { widget } = from ? fieldOf(from, "name") : {};
+    if (widget) return String(widget.value).trim();
     return this.node.properties?.[KEPT] ?? "";
   }
 
@@ -87,8 +88,8 @@ export class SweepSource {
     const mine = message.sweep === this.sweep || message.sweep === this.key;
     const from = sweepNode(this.node);
     // A name that comes by a link is known only when the node runs.
-    if (!mine && from && isLinked(from, "name") && message.node.split(":").at(-1) === String(from.id))
-      return this.remember(message.sweep);
+    const named = from && (mine || fieldOf(from, "name").widget);
+    if (from && !named && message.node.split(":").at(-1) === String(from.id)) return this.remember(message.sweep);
     if (!mine) return;
     this.run = message.run;
     if (message.what === "planned" || message.what === "end" || !this.grid) return void this.refresh();

@@ -34,7 +34,12 @@ export class GridView {
   build() {
     this.play = make("button", { type: "button", class: "s2v-icon", onclick: () => this.toggle() });
     this.scrub = make("input", {
-      type: "range", class: "s2v-scrub", min: 0, value: 0, step: 1, "aria-label": "Frame",
+      type: "range",
+      class: "s2v-scrub",
+      min: 0,
+      value: 0,
+      step: 1,
+      "aria-label": "Frame",
       oninput: () => {
         this.wantPlay = false;
         this.update();
@@ -55,13 +60,20 @@ export class GridView {
     this.said = make("div", { class: "s2v-said", role: "status" });
     this.done = make("div", { class: "s2v-done" });
     this.told = make("div", { class: "s2v-told", role: "status" });
-    this.track = make("div", { class: "s2v-track", role: "progressbar", "aria-label": "Cells", "aria-valuemin": 0 }, this.done);
+    this.track = make(
+      "div",
+      { class: "s2v-track", role: "progressbar", "aria-label": "Cells", "aria-valuemin": 0 },
+      this.done,
+    );
     const controls = [this.play, this.scrub, this.count, this.pages, this.into, this.go];
     const bar = make("div", { class: "s2v-bar" }, ...controls, this.said);
     this.root = make("div", { class: "s2v-grid" }, bar, this.track, this.table.root, this.told);
     keepEvents(this.root);
     // Keys of the controls (space, arrows) are not the graph's.
-    bar.addEventListener("keydown", (event) => event.key !== "Escape" && !event.ctrlKey && !event.metaKey && event.stopPropagation());
+    bar.addEventListener(
+      "keydown",
+      (event) => event.key !== "Escape" && !event.ctrlKey && !event.metaKey && event.stopPropagation(),
+    );
     this.root.addEventListener("pointerenter", () => this.listSamplers());
     this.root.addEventListener("focusin", () => this.listSamplers());
     this.filled = new ResizeObserver(() => fillRow(this.root));
@@ -76,7 +88,9 @@ export class GridView {
     const pages = grid?.pages ?? [""];
     this.page = Math.min(this.page, pages.length - 1);
     this.pages.hidden = pages.length < 2;
-    this.pages.replaceChildren(...pages.map((text, value) => make("option", { value, selected: value === this.page }, text)));
+    this.pages.replaceChildren(
+      ...pages.map((text, value) => make("option", { value, selected: value === this.page }, text)),
+    );
     this.listSamplers();
     this.showPage();
   }
@@ -101,7 +115,10 @@ export class GridView {
     this.clock.frames = Math.max(1, ...stored.map((one) => one.frames));
     this.clock.fps = stored[0]?.fps ?? 16;
     this.said.textContent = sayRun(this.source) || "Connect Run Sweep and press Run: the cells appear here one by one.";
-    this.said.classList.toggle("s2v-bad", Boolean(this.source.problem && this.source.key && grid) || run?.state === "failed");
+    this.said.classList.toggle(
+      "s2v-bad",
+      Boolean(this.source.problem && this.source.key && grid) || run?.state === "failed",
+    );
     const share = states.length ? stored.length / states.length : 0;
     const step = this.source.busy && run.steps ? run.step / run.steps / Math.max(1, states.length) : 0;
     this.done.style.width = `${100 * (share + step)}%`;
@@ -109,7 +126,8 @@ export class GridView {
     this.track.setAttribute("aria-valuenow", stored.length);
     this.track.dataset.busy = String(this.source.busy);
     this.track.hidden = !states.length || (share === 1 && !this.source.busy);
-    if (!message || message.what !== "step") this.large.root.isConnected && this.pointed && this.point(this.pointed.cell, this.pointed.element);
+    if (!message || message.what !== "step")
+      this.large.root.isConnected && this.pointed && this.point(this.pointed.cell, this.pointed.element);
     this.mark();
     this.load();
     this.update();
@@ -159,7 +177,9 @@ export class GridView {
 
   filmed(film) {
     if (film.problem) this.mark();
-    else for (const { cell, canvas } of this.table.cells.values()) if (cell.id === film.id) film.draw(canvas, this.clock.frame);
+    else
+      for (const { cell, canvas } of this.table.cells.values())
+        if (cell.id === film.id) film.draw(canvas, this.clock.frame);
   }
 
   tick(frame) {
@@ -213,10 +233,21 @@ export class GridView {
     const film = state.state === "stored" ? this.film(cell.id) : null;
     film?.load(tileFor(384, Math.max(state.width, state.height)), () => this.filmed(film));
     const said = film
-      ? [`${state.width} × ${state.height}`, `${state.frames} frames`, state.seconds && `made in ${duration(state.seconds)}`, "click: put into the sampler"]
-      : state.reason ? [state.reason.split("\n")[0]] : [`step ${run.step} of ${run.steps}`];
+      ? [
+          `${state.width} × ${state.height}`,
+          `${state.frames} frames`,
+          state.seconds && `made in ${duration(state.seconds)}`,
+          "click: put into the sampler",
+        ]
+      : state.reason
+        ? [state.reason.split("\n")[0]]
+        : [`step ${run.step} of ${run.steps}`];
     this.large.point(element, {
-      sweep, id: cell.id, state, labels: cell.labels, said: said.filter(Boolean).join(" · "),
+      sweep,
+      id: cell.id,
+      state,
+      labels: cell.labels,
+      said: said.filter(Boolean).join(" · "),
       size: film ? [state.width, state.height] : grid.size,
       draw: (canvas) => (film ? film.draw(canvas, this.clock.frame) : this.preview && paint(this.preview, canvas)),
     });
@@ -233,7 +264,9 @@ export class GridView {
     const said = found.map((node) => `${value(node)} ${nameOf(node)} ${node === target}`).join("\n");
     if (this.into.dataset.said === said) return;
     this.into.dataset.said = said;
-    this.into.replaceChildren(...found.map((node) => make("option", { value: value(node), selected: node === target }, `→ ${nameOf(node)}`)));
+    this.into.replaceChildren(
+      ...found.map((node) => make("option", { value: value(node), selected: node === target }, `→ ${nameOf(node)}`)),
+    );
   }
 
   async choose(cell) {
@@ -268,7 +301,11 @@ export class GridView {
   tell(form, { sampler, changed, same, missed }) {
     const find = make("button", { type: "button", class: "s2v-link", onclick: () => show(sampler) }, nameOf(sampler));
     const lines = [];
-    const set = changed.length ? changed.join(", ") : missed.length ? "nothing had to be changed" : "all of it was so already";
+    const set = changed.length
+      ? changed.join(", ")
+      : missed.length
+        ? "nothing had to be changed"
+        : "all of it was so already";
     lines.push(make("p", {}, make("b", {}, form.labels.join(", ")), " → ", find, `: ${set}`));
     if (missed.length) {
       const list = make("ul", {}, ...missed.map((text) => make("li", {}, text)));
@@ -279,7 +316,11 @@ export class GridView {
   }
 
   say(...content) {
-    const close = make("button", { type: "button", class: "s2v-icon", "aria-label": "Close", title: "Close" }, icon("close"));
+    const close = make(
+      "button",
+      { type: "button", class: "s2v-icon", "aria-label": "Close", title: "Close" },
+      icon("close"),
+    );
     close.onclick = () => {
       this.chosen = null;
       this.mark();

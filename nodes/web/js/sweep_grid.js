@@ -10,7 +10,11 @@ const LEAST_HEIGHT = 340;
 
 /** Append a panel behind the node's own fields; it is no value of the graph. */
 function addPanel(node, name, root, options) {
-  const widget = node.addDOMWidget(name, `skeleton2video_${name}`, root, { serialize: false, hideOnZoom: false, ...options });
+  const widget = node.addDOMWidget(name, `skeleton2video_${name}`, root, {
+    serialize: false,
+    hideOnZoom: false,
+    ...options,
+  });
   widget.serialize = false;
   return widget;
 }

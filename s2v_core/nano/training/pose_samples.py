@@ -119,7 +119,7 @@ def _sample(
     matrix: Array = cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), turn, scale)
     matrix[:, 2] += shift
     moved = cv2.warpAffine(picture, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    out = moved.astype(np.float32)
+    out: Array = moved.astype(np.float32)
     if chance.random() < 0.5:
         out = out * chance.uniform(0.7, 1.25) + chance.uniform(-25, 25)
     if chance.random() < 0.4:

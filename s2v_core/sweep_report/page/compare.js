@@ -28,7 +28,8 @@ function openCompare() {
       event.stopPropagation();
     },
   });
-  const stage = el("div", { class: "stage", onpointerdown: wipeByPointer, onpointermove: (event) => event.buttons && wipeByPointer(event) }, canvas, line);
+  const pane = el("div", { class: "pane" }, canvas, line);
+  const stage = el("div", { class: "stage", onpointerdown: wipeByPointer, onpointermove: (event) => event.buttons && wipeByPointer(event) }, pane);
   const modes = el("div", { class: "modes", role: "group", "aria-label": "How they are shown" },
     Object.entries(MODES).map(([mode, label]) => press(label, mode === comparison.mode, () => {
       comparison.mode = mode;
@@ -111,7 +112,7 @@ function drawCompare() {
     }
   });
   canvas.style.setProperty("aspect-ratio", `${full} / ${height}`);
-  canvas.style.setProperty("--shape", full / height);
+  canvas.parentElement.style.setProperty("--shape", full / height);
   comparison.line.hidden = mode !== "wipe";
 }
 

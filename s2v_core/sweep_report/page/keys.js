@@ -20,7 +20,7 @@ const KEYS = [
   ["?", "these keys", () => openKeys()],
   ["Esc", "close what is open", () => closeDetails()],
 ];
-const actions = new Map(KEYS.filter(([, , act]) => act).map(([key, , act]) => [key === "Space" ? " " : key === "Esc" ? "Escape" : key.toLowerCase(), act]));
+const actions = new Map(KEYS.filter(([, , act]) => act).map(([key, , act]) => [key === "Space" ? " " : key === "Esc" ? "escape" : key.toLowerCase(), act]));
 
 const withCell = (act) => {
   const cell = drawer.cell ?? (document.activeElement?.closest?.(".cell") ? cells[state.at] : null);
