@@ -271,7 +271,7 @@ def _sweep_report(graph: Graph) -> None:
 def _pick_cell(graph: Graph) -> None:
     sweep, _ = _swept(graph)
     graph.column()
-    cell = graph.add("PickCell", tall=340, sweep=sweep["sweep"], by="label", label="guidance 6, LoRA strength 2")
+    cell = graph.add("PickCell", tall=340, sweep=sweep["sweep"], by="number", number=3)
     _read(graph, "Its labels", cell["labels"], 40)
 
 
