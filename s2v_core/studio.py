@@ -16,6 +16,7 @@ from .errors import SettingsError
 from .video.read import read_clip
 from .video.still import read_mask, read_reference
 from .wan.engine import Engine, ModelFiles, engine_identity, load_engine, pick_device, pick_dtype
+from .wan.flops import NetSizes
 from .wan.lora_file import load_lora, lora_sha256, lora_stamp
 from .wan.pictures import References
 from .wan.render import Renderer, picture_fingerprint
@@ -151,6 +152,11 @@ class SceneRenderer:
     mask: Any = None
     start: Clip | None = None
     _renderer: Renderer | None = field(default=None, repr=False)
+
+    @cached_property
+    def net_sizes(self) -> NetSizes:
+        """As ``wan.render.Renderer.net_sizes``."""
+        return NetSizes.of(self.model)
 
     @property
     def shares_steps(self) -> bool:

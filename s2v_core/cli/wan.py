@@ -60,6 +60,13 @@ def sample(
     out: Out = Path("video.mp4"),
     device: Device = "auto",
     dtype: Dtype = "auto",
+    attention: Annotated[
+        str,
+        typer.Option(help="The kernel of attention: auto, sdpa (torch's), flash or sage, where they are installed."),
+    ] = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the model's arithmetic between its layers; takes up to a minute.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Render one video."""
@@ -86,7 +93,7 @@ def sample(
             elif pose_video:
                 control = control_from_pose_video(pose_video, settings)
             words = _words(text, negative, subject, control.name if control else None)
-            engine = load_engine(files, device=device, dtype=dtype)
+            engine = load_engine(files, device=device, dtype=dtype, attention=attention, compiled=compiled)
             renderer = Renderer(
                 engine,
                 control.clip if control else None,
@@ -106,6 +113,7 @@ def sample(
                 "prompt": words.text,
                 "settings": settings.to_dict(),
                 "device": engine.device,
+                "attention": engine.form.attention.name,
                 "notes": list(renderer.notes),
                 "seconds": round(seconds, 2),
             }

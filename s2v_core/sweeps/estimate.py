@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..wan import flops
 from ..wan.pictures import TIME_STRIDE
 from ..wan.schedule import needs_negative
 from ..wan.settings import SampleSettings
@@ -129,16 +130,25 @@ def _kind(fingerprint: Mapping[str, str]) -> tuple[str | None, ...]:
 
 
 def _seconds(work: Work, measured: list[Measured]) -> float | None:
-    """Proportional to forwards and pixels; of cells of the same size alone where there are some."""
+    """Proportional to the nets' arithmetic; of cells of the same size alone where there are some."""
     if not measured:
         return None if work.todo else 0.0
     total = 0.0
     for cell in work.todo:
-        size = _size(cell.settings)
+        size, nets = _size(cell.settings), getattr(work.renderer(cell), "net_sizes", None)
         near = [one for one in measured if one.size == size] or measured
-        rate = sum(one.seconds for one in near) / sum(one.forwards * one.volume for one in near)
-        total += rate * work.sharing.forwards[cell.id] * size[0] * size[1] * size[2]
+        rate = sum(one.seconds for one in near) / sum(_amount(nets, one.size, one.forwards) for one in near)
+        total += rate * _amount(nets, size, work.sharing.forwards[cell.id])
     return total
+
+
+def _amount(nets: flops.NetSizes | None, size: tuple[int, int, int], forwards: int) -> float:
+    """How much is computed: FLOPs of the forwards and the decoding where the nets' sizes are known, else pixels."""
+    width, height, frames = size
+    if nets is None:
+        return forwards * width * height * frames
+    tokens = ((frames - 1) // TIME_STRIDE + 2) * (height // 16) * (width // 16)  # with one reference
+    return forwards * flops.forward(nets, tokens) + flops.decode(nets, frames, height, width)
 
 
 def _disk(settings: SampleSettings, measured: list[Measured]) -> float:

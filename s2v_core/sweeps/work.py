@@ -23,7 +23,8 @@ class Renderer(Protocol):
     """What a sweep needs of the thing that renders; ``wan.render.Renderer`` is one.
 
     When it has an attribute ``shares_steps`` that is true, ``render`` also takes ``shared``, a ``wan.shared.Shared``;
-    with ``gives_latents`` also ``on_latents``, which gets the finished latents before they are decoded.
+    with ``gives_latents`` also ``on_latents``, which gets the finished latents before they are decoded. With
+    ``net_sizes``, a ``wan.flops.NetSizes``, times are carried from one size to another by arithmetic.
     """
 
     @property

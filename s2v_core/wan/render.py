@@ -13,6 +13,7 @@ import numpy as np
 from ..prompts.prompt import Prompt
 from ..video.clip import Clip
 from .engine import Engine
+from .flops import NetSizes
 from .lora_file import lora_sha256
 from .masks import as_mask
 from .pictures import Image, References, as_references
@@ -50,6 +51,11 @@ class Renderer:
         """Everything but prompt and settings that decides the pixels: files, pictures, type, device, versions."""
         pictures = picture_fingerprint(self.control, self.reference, self.mask, self.start)
         return self.engine.identity(self.on_hash) | pictures
+
+    @cached_property
+    def net_sizes(self) -> NetSizes:
+        """How large the nets are, which says how long they take."""
+        return NetSizes.of(self.engine.files)
 
     @property
     def shares_steps(self) -> bool:

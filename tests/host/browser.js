@@ -37,6 +37,7 @@ const commands = {
     await page.mouse.move(...to, { steps: 4 });
     await page.mouse.up();
   },
+  wheel: ({ y }) => page.mouse.wheel(0, y),
   press: ({ key }) => page.keyboard.press(key),
   shot: async ({ path, selector }) => {
     await (selector ? page.locator(selector).first() : page).screenshot({ path, timeout: 60000 });

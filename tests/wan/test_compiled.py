@@ -45,13 +45,14 @@ def test_the_same_but_for_rounding_at_every_size(form, engine, inputs):
             calls.append(given[1].shape[1])
             return form.turn(*given)
 
+    before = dict(torch._dynamo.utils.counters["frames"])
     for frames in (2, 1):
         plain = predict(engine, PLAIN, inputs, frames)
         assert apart(plain, predict(engine, replace(form, turn=Spy()), inputs, frames)) < 1e-5
     # Queries and keys in 4 transformer and 2 VACE blocks.
     assert calls == [12] * 12 + [6] * 12
-    frames = torch._dynamo.utils.counters["frames"]
-    assert frames["ok"] == 2, "two functions were compiled, once each for all sizes"
+    # What was compiled at loading serves every size.
+    assert dict(torch._dynamo.utils.counters["frames"]) == before
 
 
 def test_loras_act_on_compiled_blocks(form, engine, inputs, tiny_lora, tmp_path):

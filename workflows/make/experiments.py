@@ -19,6 +19,7 @@ CARD = {
     "clothes": "a red shirt, loose grey trousers",
     "shoes": "white sneakers",
 }
+TABLE = 560  # of the live grid below the fields
 VIDEO = 340  # a preview of a square clip
 WIDE = 400  # names of files are to be seen whole
 MEDIA, WORDS, MODEL, SWEEP, RESULT = "#3f789e", "#8f6f3f", "#6a5a8f", "#3f7f6f", "#7f4f5f"
@@ -93,7 +94,7 @@ def axes_of(graph: Graph, *axes: tuple[str, str, str], title: str = "4  What var
 def result(graph: Graph, sweep: Node, title: str = "6  Result", **inputs: Any) -> Node:
     """The grid, its contact sheet and what was computed."""
     graph.group(title, RESULT)
-    grid = graph.add("SweepGrid", tall=PREVIEW, sweep=sweep["sweep"], **inputs)
+    grid = graph.add("SweepGrid", tall=TABLE, wide=TABLE, sweep=sweep["sweep"], **inputs)
     graph.column()
     graph.add("PreviewAny", "What was computed", tall=120, source=grid["summary"])
     graph.add("PreviewImage", "Contact sheet", tall=PREVIEW, images=grid["contact sheet"], wide=480)
@@ -106,7 +107,9 @@ def run(graph: Graph, model: Node, prompt: Link, axes: Link, loras: Link | None,
     graph.group(title, SWEEP)
     if loras is not None:
         more["loras"] = loras
-    return graph.add("RunSweep", tall=PREVIEW, model=model["model"], prompt=prompt, axes=axes, name=graph.name, **more)
+    return graph.add(
+        "RunSweep", tall=PREVIEW + 70, model=model["model"], prompt=prompt, axes=axes, name=graph.name, **more
+    )
 
 
 def wan_sweep(graph: Graph, *axes: tuple[str, str, str], lora: bool, **settings: Any) -> None:

@@ -55,14 +55,15 @@ def _saved(prompt: Mapping[str, Any], outputs: Mapping[str, Any], base: Path) ->
 
 
 def _cells(folder: Path, axes: list[Axis]) -> list[Any]:
-    """The middle frames of a sweep's cells, in the grid's order."""
-    found = []
-    for file in (folder / "cells").glob("*/cell.json"):
+    """The middle frames of a sweep's cells, in the grid's order; of several for one place the newest."""
+    found = {}
+    files = (folder / "cells").glob("*/cell.json")
+    for file in sorted(files, key=lambda file: file.stat().st_mtime_ns):
         said = json.loads(file.read_text(encoding="utf-8"))
-        places = [_place(said, axis) for axis in axes]
+        places = tuple(_place(said, axis) for axis in axes)
         if None not in places:
-            found.append((places, file.parent / said["clip"]["file"]))
-    return [_frame(path) for _, path in sorted(found)]
+            found[places] = file.parent / said["clip"]["file"]
+    return [_frame(found[places]) for places in sorted(found)]
 
 
 def _axis(node: Mapping[str, Any]) -> Axis | None:
