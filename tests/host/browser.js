@@ -27,8 +27,8 @@ const commands = {
   wait: async ({ code, arg, timeout = 60000 }) => {
     await page.waitForFunction(`(${code})(${JSON.stringify(arg ?? null)})`, null, { timeout, polling: 100 });
   },
-  click: ({ selector, timeout = 15000 }) => page.click(selector, { timeout }),
-  hover: ({ selector }) => page.hover(selector, { timeout: 15000 }),
+  click: ({ selector, timeout = 60000 }) => page.click(selector, { timeout }),
+  hover: ({ selector }) => page.hover(selector, { timeout: 60000 }),
   move: ({ x, y }) => page.mouse.move(x, y),
   drag: async ({ from, to }) => {
     await page.mouse.move(...from);

@@ -43,7 +43,7 @@ class Stage:
             self.close()
             raise
 
-    def idle(self, seconds: float = 60) -> None:
+    def idle(self, seconds: float = 240) -> None:
         """Until the host has nothing to run."""
         end = time.monotonic() + seconds
         while any(self.host.get("/queue").values()):
