@@ -166,7 +166,7 @@ def _cell(number: int, facts: CellFacts, sweep: Sweep, scores: Scores, names: Se
         "prompt": cell.prompt.text,
         "negative": cell.prompt.negative,
         "settings": {name: _exact(value) for name, value in cell.settings.to_dict().items()},
-        "scores": {name: _score(scores.get(cell.id) or {}, name) for name in names},
+        "scores": {name: _score(scores.get(cell.id) or {}, name, facts.state) for name in names},
         "frames": facts.frames,
         "fps": float(facts.fps) if facts.fps else None,
         "size": list(facts.size) if facts.size else None,
@@ -180,11 +180,11 @@ def _cell(number: int, facts: CellFacts, sweep: Sweep, scores: Scores, names: Se
     }
 
 
-def _score(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _score(scores: Mapping[str, Any], name: str, state: str) -> dict[str, Any]:
     """One score: ``value`` with ``low``, ``high`` and ``how``, or None with the ``reason``."""
     said = scores.get(name)
     if said is None:
-        return {"value": None, "reason": "it was not measured"}
+        return {"value": None, "reason": _UNSCORED[state]}
     if not isinstance(said, Mapping):
         said = {"value": said}
     value = score_of({"": {name: said}}, "", name)
@@ -196,6 +196,13 @@ def _score(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
         **{key: one for key, one in more.items() if one is not None},
         "how": str(said.get("how") or ""),
     }
+
+
+_UNSCORED = {
+    "there": "it was not measured",
+    "missing": "the cell is not computed",
+    "failed": "the cell failed",
+}
 
 
 def _exact(value: Any) -> Any:

@@ -94,7 +94,7 @@ def test_the_facts_are_the_sweeps(facts, result):
     first = facts["cells"][0]
     assert first["scores"]["toy_identity"] == {"value": 1.0, "low": 1.0, "high": 2.0, "how": ""}
     assert first["scores"]["identity_face"] == {"value": None, "reason": NO_FACE}
-    assert facts["cells"][5]["scores"]["toy_pose"] == {"value": None, "reason": "it was not measured"}
+    assert facts["cells"][5]["scores"]["toy_pose"] == {"value": None, "reason": "the cell failed"}
     known = {metric["name"]: metric for metric in facts["metrics"]}
     assert list(known) == ["identity_face", "motion", "toy_identity", "toy_pose"], "the order of the registry"
     assert (known["motion"]["direction"], known["motion"]["ideal"], known["motion"]["unit"]) == (

@@ -55,13 +55,15 @@ function choice(label, options, value, change, attributes = {}) {
   return el("label", { class: "field" }, el("span", {}, label), field);
 }
 
+const minus = (text) => text.replace("-", "−");
+
 // Numbers as the grids of the project write them: three digits of the largest one, so that they line up.
 function sayNumber(value, largest = 0) {
   if (value === null || value === undefined) return "–";
   const scale = Math.max(Math.abs(value), Math.abs(largest));
   if (scale === 0) return "0";
-  if (scale >= 1e6 || scale < 1e-4) return value.toPrecision(3);
-  return value.toFixed(Math.max(0, 2 - Math.floor(Math.log10(scale))));
+  if (scale >= 1e6 || scale < 1e-4) return minus(value.toPrecision(3));
+  return minus(value.toFixed(Math.max(0, 2 - Math.floor(Math.log10(scale)))));
 }
 
 const scoreOf = (cell, name = state.metric) => cell.scores[name]?.value ?? null;

@@ -128,9 +128,9 @@ function ticks(low, high, count = 4) {
 // The same with texts, all with as many digits as one of them needs.
 function sayTicks(values) {
   const largest = Math.max(...values.map(Math.abs));
-  if (largest < 1e-3) return values.map((value) => [value, value.toPrecision(2)]);
+  if (largest < 1e-3) return values.map((value) => [value, minus(value.toPrecision(2))]);
   const digits = Math.max(0, ...values.map((value) => (Number(value.toFixed(4)).toString().split(".")[1] ?? "").length));
-  return values.map((value) => [value, value.toFixed(digits)]);
+  return values.map((value) => [value, minus(value.toFixed(digits))]);
 }
 
 // The frame of a chart: a scale for each side, lines and labels. `places`: [[x, text], ...] below.

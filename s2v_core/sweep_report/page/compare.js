@@ -131,7 +131,8 @@ function differences(pair) {
     const [first, second] = [a, b].map((value) => goodness(value, metric));
     const better = first === null || second === null || first === second ? -1 : Number(second > first);
     const value = (number, at) => el("td", { class: better === at ? "better" : "" }, sayScore(number, metric.name));
-    const gap = a === null || b === null ? "" : `${b - a >= 0 ? "+" : "−"}${sayScore(Math.abs(b - a), metric.name)}`;
+    const size = a === null || b === null ? "" : sayScore(Math.abs(b - a), metric.name);
+    const gap = Number(size) ? `${b > a ? "+" : "−"}${size}` : size;
     return el("tr", {}, el("th", { scope: "row" }, metric.title), value(a, 0), value(b, 1), el("td", { class: "dim" }, gap));
   });
   return el("table", { class: "pairs versus" },
