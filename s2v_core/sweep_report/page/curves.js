@@ -184,5 +184,5 @@ function drawTrade() {
     root.append(spot(x(scoreOf(cell, second.name)), y(scoreOf(cell, first.name)), text, [cell], readout, marks));
   }
   return [...head, root, el("div", { class: "chart-fields" }, field),
-    el("p", { class: "readout dim" }, `The line joins the ${front.length} cells that no other one beats in both.`), readout];
+    el("p", { class: "readout dim" }, front.length > 1 ? `The line joins the ${front.length} cells that no other one beats in both.` : "One cell is the best in both."), readout];
 }
