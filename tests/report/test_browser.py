@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from s2v_core.prompts.prompt import Prompt
@@ -15,6 +17,7 @@ from s2v_core.sweep_report.write import write_report
 from s2v_core.sweeps.axes import Sweep, make_axis
 from s2v_core.sweeps.run import run_sweep
 from s2v_core.sweeps.store import CellStore
+from s2v_core.video.clip import Clip
 from tests.report.conftest import NO_FACE, TINY
 
 
@@ -256,6 +259,41 @@ def test_hovering_enlarges(page):
     assert page.locator("#hover canvas").bounding_box()["width"] >= 320
     page.mouse.move(5, 5)
     page.locator("#hover").wait_for(state="hidden", timeout=3000)
+
+
+class Levels:
+    """Renders clips whose frame t is grey with level 20 t."""
+
+    fingerprint = {"model": "levels"}  # noqa: RUF012 (as renderers have it)
+
+    def lora_sha256(self, file):
+        raise AssertionError
+
+    def render(self, prompt, settings, **_):
+        levels = np.arange(settings.frames, dtype=np.uint8)[:, None, None, None] * 20
+        shape = (settings.frames, settings.height, settings.width, 3)
+        return Clip(np.ascontiguousarray(np.broadcast_to(levels, shape)), Fraction(16))
+
+
+def test_the_large_view_shows_the_very_frame_out_of_the_video(browser, tmp_path):
+    settings = replace(TINY, width=320, height=160, frames=9)
+    sweep = Sweep(Prompt("grey"), settings, (make_axis("guidance", [1, 2]),), "levels")
+    made = run_sweep(sweep, Levels(), CellStore(tmp_path / "cells"))
+    path = write_report(made, tmp_path / "report.html", options=ReportOptions(tile=96))
+    with opened(browser, path) as page:
+        if not page.evaluate("""document.createElement("video").canPlayType('video/mp4; codecs="avc1.64001f"')"""):
+            pytest.skip("this Chromium was built without H.264")
+        page.locator("[data-cell='0']").click()
+        page.locator("#details .large[data-full='true']").wait_for(state="attached", timeout=20_000)
+        canvas = "#details canvas"
+        assert page.eval_on_selector(canvas, "canvas => [canvas.width, canvas.height]") == [320, 160]
+        for frame in (0, 8, 3, 5, 4):
+            page.locator("#scrubber").fill(str(frame))
+            page.wait_for_timeout(40)
+            level = page.eval_on_selector(
+                canvas, "canvas => canvas.getContext('2d').getImageData(160, 80, 1, 1).data[0]"
+            )
+            assert abs(level - 20 * frame) <= 3, frame
 
 
 def test_clips_beside_the_page_and_in_full_size(browser, pictures, tmp_path):

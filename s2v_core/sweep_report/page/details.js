@@ -31,7 +31,10 @@ function openDetails(cell) {
 }
 
 function drawDetails() {
-  if (drawer.full) drawer.full.draw(drawer.canvas.getContext("2d"), state.frame);
+  if (!drawer.full) return;
+  drawer.full.draw(drawer.canvas.getContext("2d"), state.frame);
+  // For programs that wait until every frame is the full one.
+  drawer.canvas.parentElement.dataset.full = drawer.full.complete && !drawer.full.failed;
 }
 
 function closeDetails(giveBack = true) {
