@@ -108,6 +108,7 @@ export class SweepSource {
 export function sayRun(from) {
   if (from.problem && !from.busy) return from.problem.split("\n")[0];
   const { run, grid } = from;
+  if (run?.state === "failed" && run.problem) return run.problem.split("\n")[0];
   const states = Object.values(grid?.states ?? {});
   const count = (name) => states.filter((one) => one.state === name).length;
   const total = grid ? states.length : (run?.distinct ?? 0);

@@ -57,7 +57,7 @@ export class GridView {
     this.into = make("select", { "aria-label": "Sampler that a click sets", title: "The sampler that a click sets" });
     this.into.onchange = () => (this.node.properties.skeleton2video_sampler = this.into.value);
     this.go = make("button", { type: "button", class: "s2v-button", onclick: () => this.runOrStop() });
-    this.said = make("div", { class: "s2v-said", role: "status" });
+    this.said = make("div", { class: "s2v-said" });
     this.done = make("div", { class: "s2v-done" });
     this.told = make("div", { class: "s2v-told", role: "status" });
     this.track = make(
@@ -98,10 +98,16 @@ export class GridView {
   showPage() {
     const { grid } = this.source ?? {};
     this.table.root.hidden = !grid;
+    // The cells are new ones: nobody points at them yet.
+    this.pointed = null;
+    this.large.close();
     if (grid) {
       const known = Object.values(grid.states).find((one) => one.state === "stored");
       this.table.size = known ? [known.width, known.height] : grid.size;
       this.table.show(grid, this.page);
+      const shown = new Set([...this.table.cells.values()].map(({ cell }) => cell.id));
+      // Films take memory; those of another page are quickly there again, from the browser's cache.
+      for (const [key, film] of this.films) if (!shown.has(film.id)) (film.close(), this.films.delete(key));
     }
     this.showRun();
   }
@@ -231,7 +237,6 @@ export class GridView {
     const { grid, run, sweep } = this.source;
     if (state.state !== "stored" && state.state !== "running" && !state.reason) return this.large.close();
     const film = state.state === "stored" ? this.film(cell.id) : null;
-    film?.load(tileFor(384, Math.max(state.width, state.height)), () => this.filmed(film));
     const said = film
       ? [
           `${state.width} × ${state.height}`,

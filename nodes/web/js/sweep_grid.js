@@ -31,7 +31,7 @@ function addGrid(node) {
 }
 
 function addProgress(node) {
-  const said = make("div", { class: "s2v-said", role: "status" });
+  const said = make("div", { class: "s2v-said" });
   const done = make("div", { class: "s2v-done" });
   const track = make("div", { class: "s2v-track" }, done);
   const root = make("div", { class: "s2v-progress" }, said, track);
