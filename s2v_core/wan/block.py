@@ -89,8 +89,22 @@ def fast(
     y = rms(cross.norm_q, cross.q(block.norm3(x)))
     y = cross.o(attend(y, text.keys, text.values, cross.num_heads, text.bias, form.attention))
     x = x + y
-    y = block.ffn(form.enter(block.norm2, x, shift_ffn, scale_ffn))
+    y = feed(block.ffn, form.enter(block.norm2, x, shift_ffn, scale_ffn))
     return torch.addcmul(x, gate_ffn, y)
+
+
+def feed(ffn: Any, x: torch.Tensor) -> torch.Tensor:
+    """A block's ffn with one hidden tensor in place of two: at its peak a block has nothing larger."""
+    import torch
+
+    first, gelu, last = ffn
+    hidden = first(x)
+    if hidden.requires_grad:
+        hidden = gelu(hidden)
+    else:
+        torch.ops.aten.gelu_(hidden, approximate=gelu.approximate)
+    made: torch.Tensor = last(hidden)
+    return made
 
 
 def attend(

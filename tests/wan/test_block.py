@@ -8,7 +8,7 @@ from diffsynth.models.wan_video_dit import RMSNorm, WanModel, precompute_freqs_c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2v_core.wan.block import Text, attend, exact, fast, rms, rotate, without_padding
+from s2v_core.wan.block import Text, attend, exact, fast, feed, rms, rotate, without_padding
 
 HEADS, SIZE, TOKENS = 2, 12, 30
 
@@ -95,3 +95,15 @@ def test_a_norm_that_a_lora_has_widened_is_called_itself():
     x = torch.randn(1, 3, 8, dtype=torch.bfloat16)
     norm.weight.data = norm.weight.data.float() * 1.5
     assert torch.equal(rms(norm, x), norm(x))
+
+
+def test_the_ffn_is_its_own_bit_for_bit_and_can_be_trained(given_block):
+    block, x, *_ = given_block
+    with torch.no_grad():
+        assert torch.equal(feed(block.ffn, x), block.ffn(x))
+    feed(block.ffn, x).sum().backward()
+    own = block.ffn[0].weight.grad.clone()
+    block.zero_grad()
+    block.ffn(x).sum().backward()
+    assert torch.equal(own, block.ffn[0].weight.grad)
+    block.zero_grad()
