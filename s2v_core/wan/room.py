@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from .settings import SampleSettings
 
 # The factors are fits to the peak of what torch allocates on the CPU in bfloat16 (its profiler, at widths 256 and 512,
-# hidden widths 2, 4 and 16 times that, 192 and 720 tokens): a block keeps 5 copies of its tokens and adds either two of
+# hidden widths 2, 4 and 16 times that, 192 and 720 tokens): a block keeps 6 copies of its tokens and adds either two of
 # the hidden layer or what the rotary embedding makes of queries and keys in double precision; 3 more are the control
 # tokens and the hints.
-_KEPT, _ROTARY = 8, 10
+_KEPT, _ROTARY = 9, 10
 # The same for encoder and decoder: 55 times their width for each pixel; a third more for what convolutions reserve on a
 # GPU.
 _VAE = 75
