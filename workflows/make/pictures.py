@@ -24,10 +24,13 @@ MOVING_BYTES = 1_500_000
 
 
 def prepare(host: RunningHost) -> None:
-    """What the scenes read besides the models and clips: a saved pose."""
+    """What the scenes read besides the models and clips: a saved pose, and BlazePose's nets out of a wheel of `make`."""
+    from s2v_core.get_blazepose import install_blazepose
     from s2v_core.nano.world import HELD_OUT, render, scene
     from s2v_core.pose.pose_file import save_pose
 
+    for wheel in sorted((ROOT / ".cache" / "wheels").glob("mediapipe-*.whl"))[:1]:
+        install_blazepose(wheel, host.base / "models" / "skeleton2video")
     made = scene(DANCER, held=HELD_OUT)
     file = host.base / "input" / POSE_FILE
     if not file.is_file():
@@ -72,6 +75,7 @@ def shoot(browser: Any, graph: Graph, runs: bool) -> bytes:
     """Open a scene in the browser, run it and take a picture of the nodes that it shows: PNG."""
     drawn = {**graph.drawn(), "groups": []}
     wanted = {node.id for node in shown(graph)}
+    browser.close()  # what an earlier scene may have left open
     browser.resize(width=1600, height=1700)
     browser.load(graph=drawn, name=graph.name)
     if runs:
