@@ -226,6 +226,8 @@ def _own_process(script: str, *arguments: str, cwd: Path | None = None) -> dict[
     """What a script prints as JSON on its last line."""
     # Without PYTHONPATH: ComfyUI has top-level modules with names such as ours.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    # glibc gives tensors of a megabyte and more back at once, so that a process takes what its tensors take.
+    environment["MALLOC_MMAP_THRESHOLD_"] = str(1 << 20)
     done = subprocess.run(
         [sys.executable, str(HERE / script), *arguments], cwd=cwd, env=environment, capture_output=True, text=True
     )

@@ -67,22 +67,26 @@ def forward(who: str, device: str) -> dict[str, int]:
     from s2v_core.wan import transformer
 
     torch.manual_seed(0)
-    dit = WanModel(in_dim=16, out_dim=16, freq_dim=256, text_dim=64, num_layers=LAYERS, **SHARED).to(device)
-    vace = VaceWanModel(vace_layers=tuple(range(LAYERS)), vace_in_dim=96, **SHARED).to(device)
     moment, text = torch.tensor([700.0], device=device), torch.randn(1, 64, 64, device=device)
 
-    def once(shape: tuple[int, ...]) -> None:
-        latents, context = torch.randn(shape, device=device), torch.randn(1, 96, *shape[2:], device=device)
+    def nets(layers: int) -> tuple[Any, Any]:
+        dit = WanModel(in_dim=16, out_dim=16, freq_dim=256, text_dim=64, num_layers=layers, **SHARED)
+        vace = VaceWanModel(vace_layers=tuple(range(layers)), vace_in_dim=96, **SHARED)
+        return dit.to(device), vace.to(device)
+
+    def once(dit: Any, vace: Any) -> None:
+        latents, context = torch.randn(LATENTS, device=device), torch.randn(1, 96, *LATENTS[2:], device=device)
         if who == "diffsynth":
             given = {"latents": latents, "timestep": moment, "context": text, "vace_context": context}
             model_fn_wan_video(dit=dit, vace=vace, **given)
             return
-        constants = transformer.prepare(dit, vace, {"positive": text}, context, shape, 0, False)
+        constants = transformer.prepare(dit, vace, {"positive": text}, context, LATENTS, 0, False)
         transformer.predict(dit, vace, constants, "positive", latents, moment)
 
     with torch.no_grad():
-        once((1, 16, 1, 8, 8))  # libraries take their own memory at the first call
-        return {"bytes": grown(lambda: once(LATENTS), device)}
+        once(*nets(1))  # libraries take their own memory at the first call
+        loaded = nets(LAYERS)
+        return {"bytes": grown(lambda: once(*loaded), device)}
 
 
 def growth(folder: str, device: str) -> dict[str, int]:

@@ -67,7 +67,7 @@ class Found:
         return f"{self.how} in {seen} of {len(self.index)} frames"
 
 
-def detect(clip: Clip, detector: Detector | str | None = None) -> Found:
+def detect(clip: Clip, detector: Detector | str | None = None, should_stop: Callable[[], bool] | None = None) -> Found:
     """The points of everybody in ``clip``. Raises Missing when no detector can be had or nobody is found.
 
     ``detector``: a function, one of ``DETECTORS``, or None for "auto": the toy world's for a clip whose shorter side
@@ -78,7 +78,7 @@ def detect(clip: Clip, detector: Detector | str | None = None) -> Found:
         if callable(detector):
             track = detector(clip)
         else:
-            track, index = _by_name(clip, detector or "auto")
+            track, index = _by_name(clip, detector or "auto", should_stop)
     except S2VError as error:
         if isinstance(error, SettingsError):
             raise
@@ -115,7 +115,7 @@ def check_detector(detector: Any) -> None:
         )
 
 
-def _by_name(clip: Clip, name: str) -> tuple[PoseTrack, Array]:
+def _by_name(clip: Clip, name: str, should_stop: Callable[[], bool] | None) -> tuple[PoseTrack, Array]:
     everything = np.arange(len(clip))
     if name == "toy" or (name == "auto" and min(clip.height, clip.width) <= TOY_SIDE):
         from ..nano.detect import find_toy_dancer
@@ -129,7 +129,8 @@ def _by_name(clip: Clip, name: str) -> tuple[PoseTrack, Array]:
     if backend == "dwpose" and _on_cpu():
         index = everything[::_SLOW_STRIDE]
         clip = replace(clip, frames=clip.frames[index], fps=clip.fps / _SLOW_STRIDE)
-    return extract_pose(clip, ExtractSettings(backend, hands=False, face=False)).track, index
+    settings = ExtractSettings(backend, hands=False, face=False)
+    return extract_pose(clip, settings, should_stop=should_stop).track, index
 
 
 def _on_cpu() -> bool:

@@ -6,8 +6,7 @@ one person are nearer to each other than 0.6, as a rule.
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterable
+import importlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,17 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ..models import model_folders
 from .missing import Missing
 from .regions import Body
+from .weights import find_faces
 
 Array = np.ndarray[Any, Any]
 
-RECOGNITION, ALIGNMENT = "dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"
 SMALLEST_HEAD = 48  # pixels of the square around a head: in smaller ones any face looks like any other
 SAME_PERSON = 0.6  # what dlib's author gives as the limit
-_PACKAGE = "face_recognition_models"
-_GET = "Run: pip install skeleton2video[faces]"
 _HEAD = 0.36  # side of the square around a head, in heights of the person
 _SIDE = 240  # pixels to which it is scaled: the detector looks for faces of 80
 _LARGEST = 640  # pixels of a whole picture that is looked through
@@ -59,27 +55,22 @@ class FaceNets:
         return np.asarray(self.recognition.compute_face_descriptor(picture, self.alignment(picture, largest)))
 
 
-@lru_cache(maxsize=1)
 def face_nets() -> FaceNets:
     """The nets. Raises Missing, which says how to get them, when dlib or one of the files is not there."""
-    files = {name: _find(name) for name in (RECOGNITION, ALIGNMENT)}
-    if importlib.util.find_spec("dlib") is None or None in files.values():
-        raise Missing(f"There are no nets for faces here. {_GET}")
-    import dlib
+    files = find_faces()
+    if files is None:
+        raise Missing("There are no nets for faces here. Run: pip install skeleton2video[faces]")
+    return _load(*files)
 
+
+@lru_cache(maxsize=1)
+def _load(recognition: Path, alignment: Path) -> FaceNets:
+    dlib: Any = importlib.import_module("dlib")  # optional, so that it is no dependency
     return FaceNets(
         dlib.get_frontal_face_detector(),
-        dlib.shape_predictor(str(files[ALIGNMENT])),
-        dlib.face_recognition_model_v1(str(files[RECOGNITION])),
+        dlib.shape_predictor(str(alignment)),
+        dlib.face_recognition_model_v1(str(recognition)),
     )
-
-
-def _find(name: str) -> Path | None:
-    """In the model folders, or in the package (which is not imported: it needs a setuptools that is gone)."""
-    spec = importlib.util.find_spec(_PACKAGE)
-    package = [Path(spec.origin).parent / "models"] if spec and spec.origin else []
-    places: Iterable[Path] = (folder / name for folder in [*model_folders(), *package])
-    return next((place for place in places if place.is_file()), None)
 
 
 def _head(picture: Array, person: Body) -> Array | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .colours import Array, average, distance, seen_regions
+from .detect import need_person
 from .frames import interval
 from .missing import Missing
 from .regions import CLOTHES
@@ -17,6 +18,7 @@ def measure(subject: Subject) -> Score:
 
     The frames' colours are averaged before they are compared, so that what trembles does not add up. Raises Missing.
     """
+    need_person(subject.inputs.points_of_picture(), "reference")
     looks, own = subject.looks, {name: average(one) for name, one in subject.reference_looks.items()}
     regions = seen_regions({name: average(looks[name]) for name in CLOTHES}, own)
     if not regions:

@@ -33,7 +33,7 @@ _lock = threading.Lock()
 class Inputs:
     """Everything besides the clip. ``control``: pose video or its points; ``reference``: pictures; ``training``: a
     folder, or clips and pictures; ``driving``: a clip; ``provenance``: what ``cell.json`` says; ``detector``: see
-    ``detect``. What is not there is None or empty."""
+    ``detect``. What is not there is None or empty. ``should_stop`` is asked on the way of what takes long."""
 
     control: Clip | PoseTrack | None = None
     reference: tuple[Array, ...] = ()
@@ -41,6 +41,7 @@ class Inputs:
     driving: Clip | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     detector: Detector | str | None = None
+    should_stop: Callable[[], bool] | None = None
 
     @property
     def fit(self) -> str:
@@ -63,7 +64,11 @@ class Inputs:
 
     def points_of(self, clip: Clip) -> Found:
         """The points of everybody in a clip that other cells share. Raises Missing when no detector can be had."""
-        return remembered(("points", clip.sha256(), self.detector), lambda: detect(clip, self.detector))
+        return remembered(("points", clip.sha256(), self.detector), lambda: self.detect(clip))
+
+    def detect(self, clip: Clip) -> Found:
+        """The points of everybody in a clip. Raises Missing when no detector can be had."""
+        return detect(clip, self.detector, self.should_stop)
 
 
 def remembered(key: Hashable, make: Callable[[], T]) -> T:
@@ -81,7 +86,16 @@ def remembered(key: Hashable, make: Callable[[], T]) -> T:
     return made
 
 
-def gather(*, control: Any, reference: Any, training: Any, driving: Any, provenance: Any, detector: Any) -> Inputs:
+def gather(
+    *,
+    control: Any,
+    reference: Any,
+    training: Any,
+    driving: Any,
+    provenance: Any,
+    detector: Any,
+    should_stop: Callable[[], bool] | None = None,
+) -> Inputs:
     """The inputs in one form; see ``score_clip`` for what each may be. Raises SettingsError for other things."""
     check_detector(detector)
     return Inputs(
@@ -91,6 +105,7 @@ def gather(*, control: Any, reference: Any, training: Any, driving: Any, provena
         None if driving is None else as_clip(driving, "driving clip"),
         {} if provenance is None else provenance,
         detector,
+        should_stop,
     )
 
 

@@ -158,6 +158,17 @@ _ALL = (
         "How much memory the rendering needed at most.",
     ),
     Metric(
+        "face_found",
+        "Face found",
+        "higher",
+        "",
+        (0.0, 1.0),
+        ("clip", "face"),
+        "dlib's detector of faces (King 2009)",
+        "In which share of the frames a face is found.",
+        default=False,
+    ),
+    Metric(
         "clip_text",
         "Prompt (CLIP)",
         "higher",
@@ -194,6 +205,7 @@ _ALL = (
 # Where a metric is measured, when that is not the function ``measure`` of the file of its name.
 _MEASURES: Mapping[str, str] = MappingProxyType(
     {
+        "face_found": "identity_face:measure_found",
         "dino_reference": "dino:measure_reference",
         "dino_leakage": "dino:measure_leakage",
         "pose_pck": "pose:measure_pck",
@@ -211,10 +223,10 @@ def default_metrics() -> tuple[str, ...]:
 
     None of them downloads anything.
     """
-    from .weights import WEIGHTS, find_vision
+    from .weights import needs_that_are_there
 
-    there = {need for need, model in WEIGHTS.items() if find_vision(model) is not None}
-    return tuple(metric.name for metric in METRICS.values() if metric.default or (there & set(metric.needs)))
+    there = needs_that_are_there()
+    return tuple(metric.name for metric in METRICS.values() if metric.default or there & set(metric.needs))
 
 
 def chosen_metrics(names: Iterable[str] | None) -> tuple[Metric, ...]:
@@ -264,6 +276,7 @@ def score_clip(
         driving=driving,
         provenance=provenance,
         detector=detector,
+        should_stop=should_stop,
     )
     subject = Subject(as_clip(frames), inputs)
     chosen = chosen_metrics(metrics)

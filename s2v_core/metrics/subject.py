@@ -11,7 +11,7 @@ import numpy as np
 from ..video.clip import Clip
 from ..video.fit import resize
 from .colours import NOWHERE, look, to_lab
-from .detect import Found, detect, need_person
+from .detect import Found, need_person
 from .inputs import Inputs
 from .missing import Missing
 from .regions import BACKGROUND, CLOTHES, Body, clothes_masks, person_mask
@@ -48,7 +48,7 @@ class Subject:
     @property
     def found(self) -> Found:
         """The points of everybody. Raises Missing when no detector can be had, or nobody was found."""
-        return self.once("found", lambda: need_person(detect(self.clip, self.inputs.detector)))
+        return self.once("found", lambda: need_person(self.inputs.detect(self.clip)))
 
     @property
     def looks(self) -> dict[str, Array]:
@@ -57,12 +57,17 @@ class Subject:
 
     @property
     def reference_looks(self) -> dict[str, Array]:
-        """The same of the first reference picture: [1, 13, 8]. Raises Missing when it shows nobody."""
+        """The same of the first reference picture: [1, 13, 8]. One that shows nobody is all background."""
         return self.once("reference looks", self._reference_looks)
 
     def _reference_looks(self) -> dict[str, Array]:
-        picture = Clip(self.inputs.picture()[None], self.clip.fps)
-        return looks_of(picture, need_person(self.inputs.points_of_picture(), "reference"))
+        picture = self.inputs.picture()
+        found = self.inputs.points_of_picture()
+        if found.people.any():
+            return looks_of(Clip(picture[None], self.clip.fps), found)
+        lab = to_lab(picture)
+        nothing: dict[str, Array] = dict.fromkeys(CLOTHES, NOWHERE[None])
+        return nothing | {BACKGROUND: look(lab, np.ones(lab.shape[:2], bool))[None]}
 
 
 def looks_of(clip: Clip, found: Found, most: int = COLOUR_FRAMES) -> dict[str, Array]:

@@ -14,7 +14,7 @@ from ..files import canonical_json
 from ..pose.track import PoseTrack
 from ..video.clip import Clip
 from .colours import average
-from .detect import Detector, Found, detect, given
+from .detect import Found, given
 from .inputs import FPS, Inputs, remembered
 from .missing import Missing, reason
 
@@ -47,7 +47,7 @@ class _Member:
 def training_look(inputs: Inputs) -> TrainingLook:
     """The look of the set that the inputs name, worked out once while its files stay as they are. Raises Missing."""
     key, members = _set(inputs)
-    return remembered(("training", key, inputs.detector), lambda: _look(members, inputs.detector))
+    return remembered(("training", key, inputs.detector), lambda: _look(members, inputs))
 
 
 def training_pictures(inputs: Inputs) -> tuple[Hashable, Callable[[], list[Array]]]:
@@ -76,7 +76,7 @@ def _chosen(members: list[_Member]) -> list[_Member]:
     return [members[i] for i in np.unique(picked)]
 
 
-def _look(members: list[_Member], detector: Detector | str | None) -> TrainingLook:
+def _look(members: list[_Member], inputs: Inputs) -> TrainingLook:
     from .subject import looks_of
 
     found: dict[str, list[Array]] = {}
@@ -85,7 +85,7 @@ def _look(members: list[_Member], detector: Detector | str | None) -> TrainingLo
     used = 0
     for member in _chosen(members):
         try:
-            clip, people = _seen(member, detector)
+            clip, people = _seen(member, inputs)
         except Missing as missing:
             failed = str(missing)
             continue
@@ -99,7 +99,7 @@ def _look(members: list[_Member], detector: Detector | str | None) -> TrainingLo
     return TrainingLook(means, used, len(members), " and ".join(hows))
 
 
-def _seen(member: _Member, detector: Detector | str | None) -> tuple[Clip, Found]:
+def _seen(member: _Member, inputs: Inputs) -> tuple[Clip, Found]:
     """The chosen frames of a member and the people in them."""
     try:
         clip = member.clip if isinstance(member.clip, Clip) else _read(member.clip)
@@ -110,7 +110,7 @@ def _seen(member: _Member, detector: Detector | str | None) -> tuple[Clip, Found
 
             people = given(replace_frames(track, index), "the training set's own points")
         else:
-            people = detect(part, detector)
+            people = inputs.detect(part)
     except SettingsError:
         raise
     except S2VError as error:

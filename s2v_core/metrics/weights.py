@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from ..models import hugging_face_cache, model_folders
 
 # What a metric needs, by its name in ``scorecard.NEEDS``, and the model of it.
 WEIGHTS: Mapping[str, str] = MappingProxyType({"clip weights": "clip", "dino weights": "dino"})
+FACES = "face"
+RECOGNITION, ALIGNMENT = "dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"
+_FACE_PACKAGE = "face_recognition_models"
 
 
 @dataclass(frozen=True)
@@ -45,3 +49,26 @@ def find_vision(name: str) -> Path | None:
         snapshots = hugging_face_cache() / f"models--{repository.replace('/', '--')}" / "snapshots"
         places += sorted(snapshots.glob("*"))
     return next((place for place in places if (place / "config.json").is_file()), None)
+
+
+def find_faces() -> tuple[Path, Path] | None:
+    """The files of dlib's nets for faces (recognition, alignment), when dlib is installed too; None otherwise.
+
+    In the model folders, or in the package (which is not imported: it needs a setuptools that is gone).
+    """
+    spec = importlib.util.find_spec(_FACE_PACKAGE)
+    package = [Path(spec.origin).parent / "models"] if spec and spec.origin else []
+    folders = [*model_folders(), *package]
+    recognition, alignment = (
+        next((folder / name for folder in folders if (folder / name).is_file()), None)
+        for name in (RECOGNITION, ALIGNMENT)
+    )
+    if recognition is None or alignment is None or importlib.util.find_spec("dlib") is None:
+        return None
+    return recognition, alignment
+
+
+def needs_that_are_there() -> frozenset[str]:
+    """The keys of ``scorecard.NEEDS`` that stand for weights, of those that are here."""
+    models = {need for need, model in WEIGHTS.items() if find_vision(model) is not None}
+    return frozenset(models | ({FACES} if find_faces() else set()))

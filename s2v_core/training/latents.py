@@ -91,9 +91,16 @@ def picture_settings(manifest: Manifest, settings: TrainSettings) -> SampleSetti
                     got=f"{width} x {height}",
                     remedy="Set width and height: all clips are fitted to them.",
                 )
-    # Below 1, so that the clip itself is encoded too.
     return SampleSettings(
-        width=width, height=height, frames=frames, fit=settings.fit, tiling=settings.tiling, denoise=0.5
+        width=width,
+        height=height,
+        frames=frames,
+        fit=settings.fit,
+        tiling=settings.tiling,
+        # Below 1, so that the clip itself is encoded too.
+        denoise=0.5,
+        # Latents are DiffSynth's own.
+        precision="diffsynth",
     )
 
 

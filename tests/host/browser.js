@@ -27,8 +27,8 @@ const commands = {
   wait: async ({ code, arg, timeout = 60000 }) => {
     await page.waitForFunction(`(${code})(${JSON.stringify(arg ?? null)})`, null, { timeout, polling: 100 });
   },
-  click: ({ selector, timeout = 15000 }) => page.click(selector, { timeout }),
-  hover: ({ selector }) => page.hover(selector, { timeout: 15000 }),
+  click: ({ selector, timeout = 60000 }) => page.click(selector, { timeout }),
+  hover: ({ selector }) => page.hover(selector, { timeout: 60000 }),
   move: ({ x, y }) => page.mouse.move(x, y),
   drag: async ({ from, to }) => {
     await page.mouse.move(...from);
@@ -37,6 +37,7 @@ const commands = {
     await page.mouse.move(...to, { steps: 4 });
     await page.mouse.up();
   },
+  wheel: ({ y }) => page.mouse.wheel(0, y),
   press: ({ key }) => page.keyboard.press(key),
   shot: async ({ path, selector }) => {
     await (selector ? page.locator(selector).first() : page).screenshot({ path, timeout: 60000 });

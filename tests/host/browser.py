@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+# A limit only: a busy machine must not decide whether a test passes.
+SECONDS = 240
 DRIVER = Path(__file__).with_name("browser.js")
 # What newer frontends show to people who come for the first time.
 QUIET = {
@@ -68,7 +70,7 @@ class Browser:
         """The value of a function ``(arg) => ...`` in the page."""
         return self.do("evaluate", code=code, arg=arg)
 
-    def wait(self, code: str, arg: Any = None, seconds: float = 60) -> None:
+    def wait(self, code: str, arg: Any = None, seconds: float = SECONDS) -> None:
         """Until the function gives something true."""
         self.do("wait", code=code, arg=arg, timeout=1000 * seconds)
 

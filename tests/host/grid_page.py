@@ -85,10 +85,10 @@ class Page(Browser):
             }).map((cell) => cell.dataset.at)"""
         )
 
-    def wait_painted(self, count: int, seconds: float = 60) -> None:
+    def wait_painted(self, count: int) -> None:
         """Until so many cells of the grid show their film."""
         films = f"[...{GRID}.skeleton2video.films.values()].filter((film) => film.picture)"
-        self.wait(f"(count) => {films}.length >= count", count, seconds)
+        self.wait(f"(count) => {films}.length >= count", count)
 
     def values(self, id: int) -> dict[str, Any]:
         """The fields of a node."""

@@ -43,7 +43,7 @@ class Stage:
             self.close()
             raise
 
-    def idle(self, seconds: float = 60) -> None:
+    def idle(self, seconds: float = 240) -> None:
         """Until the host has nothing to run."""
         end = time.monotonic() + seconds
         while any(self.host.get("/queue").values()):
@@ -62,7 +62,7 @@ class Stage:
         end_host(self.host)
 
     def open(self, **settings: Any) -> None:
-        self.page.open(self.host.url(""), **settings)
+        self.page.open(self.host.url(""), **{"Comfy.ColorPalette": "dark", "Comfy.VueNodes.Enabled": False, **settings})
 
     def cells(self, name: str) -> dict[str, str]:
         """The finished cells on the disk: id -> sha256 and time of the clip."""
@@ -200,6 +200,12 @@ def test_in_every_look(stage: Stage, palette: str, nodes: str) -> None:
         tiles = page.evaluate("() => [...document.querySelectorAll('.s2v-cell')].map((one) => one.offsetWidth)")
         assert len(set(tiles)) == 1
         stage.shot(f"look-{palette}-{nodes}-{width}")
+    # The wheel zooms the graph over the panel too, where nothing is to scroll.
+    scale = page.evaluate("() => app.canvas.ds.scale")
+    page.hover(".s2v-count")
+    page.do("wheel", y=-120)
+    page.wait("(scale) => app.canvas.ds.scale > scale", scale)
+    page.do("wheel", y=120)
     assert min(page.contrasts().values()) >= 4.5, page.contrasts()
     before = page.values(10)
     page.click('.s2v-cell[data-at="0 1"]')

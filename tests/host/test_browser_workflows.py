@@ -90,9 +90,14 @@ def press_run(browser: page.Browser) -> dict[str, Any]:
 
 
 def api_of(browser: page.Browser) -> dict[str, Any]:
-    """The graph as the browser sends it, without the notes of its own."""
+    """The graph as the browser sends it, without the notes of its own, and without what it shows in a preview."""
+
+    def inputs_of(node: Any) -> dict[str, Any]:
+        shown = ("preview", "previewMode", "previewText") if node["class_type"] == "PreviewAny" else ()
+        return {name: value for name, value in node["inputs"].items() if name not in shown}
+
     return {
-        id: {"class_type": node["class_type"], "inputs": node["inputs"]}
+        id: {"class_type": node["class_type"], "inputs": inputs_of(node)}
         for id, node in browser.api().items()
         if node["class_type"] != "MarkdownNote"
     }

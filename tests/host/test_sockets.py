@@ -30,7 +30,9 @@ TAKES = {
     "KeepFrames": {"IMAGE"},
     "WanVaceSampler": {"IMAGE", "MASK", "CONDITIONING", "NOISE", "AUDIO"},
     "RunSweep": {"IMAGE", "MASK"},
+    "ScoreSweep": {"IMAGE"},
     "SweepGrid": {"IMAGE"},
+    "SweepReport": {"IMAGE"},
 }
 GIVES = {
     "LoadAistClip": {"IMAGE", "VIDEO", "AUDIO", "STRING", "FLOAT"},
@@ -52,7 +54,9 @@ GIVES = {
     "ExportLora": {"STRING"},
     "KeepFrames": {"IMAGE", "MASK"},
     "WanVaceSampler": {"IMAGE", "VIDEO", "LATENT", "STRING", "FLOAT"},
+    "ScoreSweep": {"STRING"},
     "SweepGrid": {"IMAGE", "VIDEO", "STRING"},
+    "SweepReport": {"STRING"},
     "PickCell": {"IMAGE", "VIDEO", "STRING"},
 }
 

@@ -162,3 +162,19 @@ def test_clothes_are_looked_for_inside_their_limbs_and_people_are_covered() -> N
             covered.append(float((dancer(take.labels)[t] & outside).mean()))
     assert np.mean(right) > 0.93
     assert max(covered) < 0.005
+
+
+def test_a_reference_of_the_place_alone_tells_of_the_place() -> None:
+    made = scene(7)
+    biased = replace(made.character, **AIST_LIKE)
+    leaked = render(biased, made.motion, seed=made.seed, frames=5)
+    place = np.repeat(render(made.character, made.motion, frames=1).clip.frames[0][:, :1], 96, axis=1)
+    training = [render(scene(number, fixed=AIST_LIKE).character, made.motion, frames=2).clip for number in range(2)]
+    names = ["identity_clothes", "background", "leakage"]
+    card = score_clip(leaked.clip, reference=place, training=training, metrics=names)
+    assert "No person was found in the reference" in card["identity_clothes"].reason
+    assert card.value("background") > 20
+    assert "nobody was found in the reference" in card["background"].how
+    assert card.value("leakage") > 0.7
+    assert card["leakage"].how.startswith("background")
+    assert "clothes" not in card["leakage"].how

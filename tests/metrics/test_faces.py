@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from s2v_core.metrics import faces
-from s2v_core.metrics.registry import score_clip
+from s2v_core.metrics import faces, weights
+from s2v_core.metrics.registry import default_metrics, score_clip
 from s2v_core.metrics.scorecard import Score
 from s2v_core.video.clip import Clip
 from tests.metrics import changes
@@ -31,7 +31,7 @@ def nets() -> None:
         pytest.skip("NO NETS FOR FACES: run: python -m pip install dlib-bin face-recognition-models")
 
 
-def face(frames: Array, reference: Array) -> Score:
+def face(frames: Array, reference: Array, metric: str = "identity_face") -> Score:
     def nobody(clip: Clip) -> Any:
         from s2v_core.pose.track import POINTS, PoseTrack
 
@@ -39,7 +39,7 @@ def face(frames: Array, reference: Array) -> Score:
         empty = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32)
         return PoseTrack(*empty, (clip.height, clip.width), clip.fps, "nobody", ("",) * len(clip))
 
-    return score_clip(frames, reference=reference, metrics=["identity_face"], detector=nobody)["identity_face"]
+    return score_clip(frames, reference=reference, metrics=[metric], detector=nobody)[metric]
 
 
 def test_one_person_is_near_and_another_far(nets: None, portrait: Array, presenter_clip: Clip) -> None:
@@ -64,6 +64,7 @@ def test_only_frames_with_a_face_count(nets: None, portrait: Array) -> None:
     frames = np.stack([portrait, np.zeros_like(portrait), portrait])
     assert face(frames, portrait).how == "a face in 2 of 3 frames"
     assert face(frames, portrait).value == pytest.approx(0, abs=1e-6)
+    assert face(frames, portrait, "face_found").value == pytest.approx(2 / 3)
 
 
 def test_a_reference_without_a_face_is_a_reason(nets: None, portrait: Array) -> None:
@@ -71,12 +72,9 @@ def test_a_reference_without_a_face_is_a_reason(nets: None, portrait: Array) -> 
 
 
 def test_without_nets_it_is_said_how_to_get_them(portrait: Array, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faces, "_PACKAGE", "there_is_no_such_package")
-    monkeypatch.setenv("S2V_MODELS", "")
-    faces.face_nets.cache_clear()
-    try:
-        score = face(portrait[None], portrait)
-    finally:
-        faces.face_nets.cache_clear()
+    monkeypatch.setattr(weights, "_FACE_PACKAGE", "there_is_no_such_package")
+    score = face(portrait[None], portrait)
     assert score.value is None
     assert "pip install" in score.reason
+    assert "face_found" not in default_metrics()
+    assert "identity_face" in default_metrics()

@@ -31,10 +31,10 @@ BANDS = {
     "pose_oks": 0.03,
     "pose_mpjpe": 0.5,
     "motion": 0.08,
-    "flicker": 0.003,
+    "flicker": 0.004,
     "warp": 0.5,
     "sharpness": 80.0,
-    "blockiness": 0.13,
+    "blockiness": 0.15,
 }
 POSE = ("pose_pck", "pose_oks", "pose_mpjpe")
 LOOKS = ("identity_clothes", "background", "leakage")

@@ -18,7 +18,7 @@ from tests.conftest import load_webp, real_clip_path
 from tests.metrics import changes
 
 Array = np.ndarray[Any, Any]
-FRAMES = slice(12, 28)  # he moves his arms
+FRAMES = slice(14, 24)  # he moves his arms
 METRICS = (
     "identity_clothes", "background", "leakage", "pose_pck", "pose_oks", "pose_mpjpe", "motion", "flicker", "warp",
     "sharpness", "blockiness",
@@ -77,7 +77,7 @@ def test_the_clip_itself_is_right(same: Scorecard) -> None:
     assert same.value("background") < 4
     assert abs(same.value("leakage")) < 0.12
     assert "blazepose" in same["pose_pck"].how
-    assert "16 of 16 frames" in same["pose_pck"].how
+    assert "10 of 10 frames" in same["pose_pck"].how
 
 
 def test_shifts_cost_pose_by_the_pixel(score: Any, same: Scorecard, man: Clip) -> None:
@@ -126,7 +126,7 @@ def test_a_mirrored_dance_is_another(score: Any, same: Scorecard, man: Clip) -> 
 
 def test_another_man_who_dances_the_same(score: Any, same: Scorecard, man: Clip, other_man: Clip) -> None:
     """He is also the training set: his street is where the leakage goes. Both wear black."""
-    cards = [score(changes.mixed(man.frames, other_man.frames, share), METRICS[:3]) for share in (0.3, 0.6, 1)]
+    cards = [score(changes.mixed(man.frames, other_man.frames, share), METRICS[:3]) for share in (0.4, 1)]
     for metric in ("background", "leakage"):
         values = [card.value(metric) for card in (same, *cards)]
         assert values == sorted(values), metric

@@ -78,3 +78,24 @@ def test_nobody_is_found_where_nobody_is(takes: list[Take]) -> None:
 def test_missing_weights_are_said(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="pose nets"):
         load_pose_net(tmp_path / "dancers.safetensors")
+
+
+def test_a_training_writes_the_same_weights_each_time(tmp_path: Path) -> None:
+    from s2v_core.nano.training.pose import PoseTraining, train
+    from s2v_core.nano.training.pose_samples import drawings
+
+    how = PoseTraining(scenes=6, steps=3, batch=4)
+    files = [train(drawings(tmp_path, how.scenes), how, tmp_path / f"{name}.safetensors") for name in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert load_pose_net(files[0]) is not None
+
+
+def test_samples_know_what_is_not_drawn(tmp_path: Path) -> None:
+    from s2v_core.nano.training.pose_samples import drawings
+
+    pictures, points = drawings(tmp_path, 4)(np.random.default_rng(3), 40)
+    assert (pictures.shape, points.shape) == ((40, 96, 96, 3), (40, 24, 2))
+    assert not np.isfinite(points[:, 18:]).any(), "feet"
+    seen = points[:, :18][np.isfinite(points[:, :18, 0])]
+    assert ((seen >= 0) & (seen <= 96)).all()
+    assert 0.5 < np.isfinite(points[:, :18, 0]).mean() < 1

@@ -124,7 +124,6 @@ host = sys.modules["my pack-1_x_0.nodes.host"]
 named = {node.define_schema().node_id.removeprefix("Skeleton2Video_"): node for node in nodes}.__getitem__
 """
 
-
 # Takes a line of JSON with code, and answers with a line that says what it printed.
 SERVE = """
 import contextlib, io as texts, traceback
@@ -384,7 +383,7 @@ def problem(conditioning, width=4):
         return str(error)
 def missing(**given):
     try:
-        named("WanVaceSampler").execute(None, seed=0, **given)
+        named("WanVaceSampler").execute(None, **given)
     except Exception as error:
         return str(error)
 print(json.dumps({

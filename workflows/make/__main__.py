@@ -111,7 +111,8 @@ def _nano_host() -> Iterator[hosts.RunningHost]:
     """A host of COMFY_ROOT with the nano model; its folder is called as a user's, for pictures show it."""
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "ComfyUI"
-        hosts.fill_base(base, "nano")
+        nets = Path(os.environ.get("S2V_CACHE") or ROOT / ".cache" / "s2v") / "models"
+        hosts.fill_base(base, "nano", nets=nets if nets.is_dir() else None)
         with hosts.running(_root(), base, os.environ.get("COMFY_OVERLAY", "")) as host:
             pictures.prepare(host)
             yield host

@@ -24,7 +24,7 @@ MOVING_BYTES = 1_500_000
 
 
 def prepare(host: RunningHost) -> None:
-    """What the scenes read besides the models and clips: a saved pose, and BlazePose's nets out of a wheel of `make`."""
+    """What the scenes read besides the models and clips: a saved pose, and BlazePose's nets out of a wheel, if any.""""""
     from s2v_core.get_blazepose import install_blazepose
     from s2v_core.nano.world import HELD_OUT, render, scene
     from s2v_core.pose.pose_file import save_pose

@@ -104,8 +104,9 @@ def _edit_pose(graph: Graph) -> None:
 def _retarget_pose(graph: Graph) -> None:
     dance = graph.add("DrawnDancer", "Whose dance", number=4)
     person = graph.add("DrawnDancer", "Whose body", number=7)
+    found = graph.add("ExtractPose", "Pose of the picture", frames=person["reference"])
     graph.column()
-    made = graph.add("RetargetPose", pose=dance["pose"], reference=person["reference"], reference_pose=person["pose"])
+    made = graph.add("RetargetPose", pose=dance["pose"], reference=person["reference"], reference_pose=found["pose"])
     _see(graph, "Before and after", made["before and after"], 260)
 
 
@@ -270,7 +271,7 @@ def _sweep_report(graph: Graph) -> None:
 def _pick_cell(graph: Graph) -> None:
     sweep, _ = _swept(graph)
     graph.column()
-    cell = graph.add("PickCell", tall=340, sweep=sweep["sweep"], by="label", label="guidance 6, LoRA strength 2")
+    cell = graph.add("PickCell", tall=340, sweep=sweep["sweep"], by="number", number=3)
     _read(graph, "Its labels", cell["labels"], 40)
 
 

@@ -1,4 +1,5 @@
 // Small helpers for elements, and the pack's style sheets.
+import { app } from "../../../scripts/app.js";
 
 const SHEETS = ["./sweep_grid.css", "./grid_table.css"].map((name) => new URL(name, import.meta.url).href);
 
@@ -40,10 +41,28 @@ export function icon(name) {
   return svg;
 }
 
-/** What is typed and clicked in here is not for the canvas. */
+/** What is clicked in here is not for the canvas; its wheel and its middle button are, where nothing is to scroll. */
 export function keepEvents(root) {
   const own = ["pointerdown", "pointerup", "mousedown", "dblclick", "contextmenu", "dragstart"];
-  for (const kind of own) root.addEventListener(kind, (event) => event.stopPropagation());
+  const middle = (event) => event.button === 1 || event.buttons === 4;
+  for (const kind of own) root.addEventListener(kind, (event) => middle(event) || event.stopPropagation());
+  for (const kind of ["pointerdown", "pointermove", "pointerup"])
+    root.addEventListener(kind, (event) => middle(event) && forward(root, event));
+  root.addEventListener("wheel", (event) => scrolls(event) || forward(root, event), { passive: false });
+}
+
+function scrolls(event) {
+  if (event.ctrlKey || event.metaKey) return false;
+  const part = event.target.closest?.(".s2v-scroll, .s2v-told");
+  return part && (part.scrollHeight > part.clientHeight + 1 || part.scrollWidth > part.clientWidth + 1);
+}
+
+/** Where nodes are elements, the frontend itself takes these events from all that is in them. */
+function forward(root, event) {
+  const canvas = app.canvas?.canvas;
+  if (!canvas || root.closest(".lg-node-widgets")) return;
+  event.preventDefault();
+  canvas.dispatchEvent(new event.constructor(event.type, event));
 }
 
 /** In frontends (up to 1.35) that draw nodes with elements and give a panel no more than its least height: take what is

@@ -167,6 +167,9 @@ export class Table {
     style.setProperty("--s2v-top", `${group ? group.offsetHeight + GAP : 0}px`);
     style.setProperty("--s2v-left", `${outer ? outer.offsetWidth + GAP : 0}px`);
     this.tile = tile;
+    // Newer frontends zoom with the wheel everywhere but where this is said.
+    const { scrollHeight, clientHeight, scrollWidth, clientWidth } = this.root;
+    this.root.dataset.captureWheel = String(scrollHeight > clientHeight + 1 || scrollWidth > clientWidth + 1);
     this.events.resized?.();
   }
 

@@ -27,6 +27,7 @@ let sheetBytes = 0;
 let decoding = 0;
 let tick = 0;
 const queue = [];
+const inView = new Set(); // sheets of cells that are on the screen
 
 // The decoded sheet of a clip, or null while it is being decoded; then() is called once it is there.
 function sheetOf(clip, then) {
@@ -48,7 +49,9 @@ function sheetOf(clip, then) {
 
 function decodeNext() {
   while (decoding < AT_ONCE && queue.length) {
-    const entry = queue.shift();
+    // What is still on the screen goes before what was scrolled past.
+    const first = queue.findIndex(({ clip }) => inView.has(clip.sheet));
+    const [entry] = queue.splice(Math.max(0, first), 1);
     decoding += 1;
     bitmapOf(entry.clip.sheet)
       .then((bitmap) => {
@@ -71,7 +74,6 @@ function decodeNext() {
   }
 }
 
-const inView = new Set(); // sheets of cells that are on the screen
 function forgetSheets(newest) {
   if (sheetBytes <= SHEET_MEMORY) return;
   const idle = [...sheets.values()].filter(
