@@ -24,13 +24,10 @@ MOVING_BYTES = 1_500_000
 
 
 def prepare(host: RunningHost) -> None:
-    """What the scenes read besides the models and clips: a saved pose, and BlazePose's nets out of a wheel, if any.""""""
-    from s2v_core.get_blazepose import install_blazepose
+    """What the scenes read besides the models and clips: a saved pose."""
     from s2v_core.nano.world import HELD_OUT, render, scene
     from s2v_core.pose.pose_file import save_pose
 
-    for wheel in sorted((ROOT / ".cache" / "wheels").glob("mediapipe-*.whl"))[:1]:
-        install_blazepose(wheel, host.base / "models" / "skeleton2video")
     made = scene(DANCER, held=HELD_OUT)
     file = host.base / "input" / POSE_FILE
     if not file.is_file():
