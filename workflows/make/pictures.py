@@ -72,6 +72,7 @@ def shoot(browser: Any, graph: Graph, runs: bool) -> bytes:
     """Open a scene in the browser, run it and take a picture of the nodes that it shows: PNG."""
     drawn = {**graph.drawn(), "groups": []}
     wanted = {node.id for node in shown(graph)}
+    browser.close()  # what an earlier scene may have left open
     browser.resize(width=1600, height=1700)
     browser.load(graph=drawn, name=graph.name)
     if runs:
