@@ -31,10 +31,7 @@ class VaeTraining:
             mean, spread = moments(self.net, x)
             spread = spread.float().clamp(-20, 10)
             z = mean.float()
-            if part.decoder_only:
-                # oneDNN's convolution frees memory twice when it needs gradients of weights alone (torch 2.14).
-                z.requires_grad_()
-            else:
+            if not part.decoder_only:
                 z = z + torch.exp(0.5 * spread) * torch.randn(mean.shape, generator=chance)
             y = self.net.decode(z, _PLAIN).float()
         error = y - x
