@@ -46,7 +46,9 @@ class Estimated:
     off_by: float | None
 
     def say(self) -> str:
-        """A sentence for people."""
+        """A sentence or two for people."""
+        if not self.steps:
+            return "step_cache estimated no step: this is the exact result."
         measured = "" if self.off_by is None else f" Where it was computed again it was off by up to {self.off_by:.1%}."
         return (
             f"Approximate: step_cache estimated the prediction in {len(self.steps)} of {self.total} steps; "
