@@ -9,6 +9,7 @@ altogether other rendering of the same scene is like.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -143,12 +144,17 @@ def _row(name: str, found: list[Made], exact: list[Made], stages: list[Stage]) -
         "seconds": round(statistics.median(one.seconds / right.seconds for one, right in pairs), 3),
         "forwards": round(sum(one.forwards for one in found) / sum(right.forwards for right in exact), 3),
         "relative error of the latents": round(statistics.mean(errors), 4) if errors else None,
-        "PSNR": round(statistics.mean(noise), 1),
-        "lowest PSNR": round(min(noise), 1),
+        "PSNR": _decibels(statistics.mean(noise)),
+        "lowest PSNR": _decibels(min(noise)),
         "IoU with the exact silhouette": round(statistics.mean(iou(*shape) for shape in shapes), 4),
         "IoU with the true silhouette, more than exact": round(statistics.mean(gained), 4),
         "points moved by pixels": round(statistics.mean(_moved(one.clip, right.clip) for one, right in pairs), 2),
     }
+
+
+def _decibels(value: float) -> float | None:
+    """None where no pixel differs: JSON knows no infinity."""
+    return round(value, 1) if math.isfinite(value) else None
 
 
 def _apart(one: Any, other: Any) -> float:
