@@ -49,10 +49,10 @@ class Estimated:
         """A sentence or two for people."""
         if not self.steps:
             return "step_cache estimated no step: this is the exact result."
-        measured = "" if self.off_by is None else f" Where it was computed again it was off by up to {self.off_by:.1%}."
+        measured = "" if self.off_by is None else f" Where it ran again they were off by up to {self.off_by:.1%}."
         return (
-            f"Approximate: step_cache estimated the prediction in {len(self.steps)} of {self.total} steps; "
-            f"{self.forwards} of {self.forwards_total} forwards were left out.{measured}"
+            f"Approximate: step_cache estimated the predictions of {len(self.steps)} of {self.total} steps; "
+            f"{self.forwards} of {self.forwards_total} forwards of the model were left out.{measured}"
         )
 
     def to_dict(self) -> dict[str, Any]:
