@@ -1,7 +1,7 @@
 """The engine beside DiffSynth's pipeline and ComfyUI's own nets, on models with random weights.
 
-    python benchmarks/engine.py [--json] [--rounds 5] [--only cells,forward,comfy,memory,times,growth,flops]
-                                [--device cpu|cuda] [--full]
+    python benchmarks/engine.py [--json] [--rounds 5] [--only cells,forward,comfy,memory,times,growth,flops,
+                                approximations] [--device cpu|cuda] [--full]
 
 Pairs are timed in one run by turns; the ratio is that of the medians. The mid model: width 512, 8 layers, 4 VACE
 layers, heads of 128, a VAE 8 wide; 17 frames of 96 x 96 with a reference picture. float32 on a CPU, bfloat16 on a GPU.
@@ -13,6 +13,8 @@ layers, heads of 128, a VAE 8 wide; 17 frames of 96 x 96 with a reference pictur
 - times: where the time of a sweep goes.
 - growth: 100 samples in a row, and a cancelled one.
 - flops: the seconds of each part at three sizes, two of them predicted by arithmetic from the first.
+- approximations: step caching, guidance in a window and drafts beside the exact result, by the trained nano model; only
+  when it is named.
 
 ``--full`` does another thing: it writes the true 1.3B shapes with random bfloat16 weights (16 GB, removed afterwards),
 loads them and makes one step at a small size, where there is room for it. Without it all takes less than five minutes
@@ -214,6 +216,13 @@ def flops(folder: Path, place: Place, rounds: int) -> list[Result]:
     return compare(folder, place)
 
 
+def approximations(folder: Path, place: Place, rounds: int) -> list[Result]:
+    """See ``engine_approximate``."""
+    from engine_approximate import compare
+
+    return compare(place)
+
+
 def full(folder: Path, place: Place, rounds: int) -> list[Result]:
     """The true sizes; see ``engine_full``."""
     told = _own_process("engine_full.py", str(folder))
@@ -247,7 +256,10 @@ PARTS: dict[str, Callable[[Path, Place, int], list[Result]]] = {
     "times": times,
     "growth": growth,
     "flops": flops,
+    "approximations": approximations,
 }
+# These take their time for errors, not for speed.
+NAMED_ONLY = ("approximations",)
 
 
 def check_device(device: str) -> Place:
@@ -279,7 +291,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}, parted by commas")
+    usual = ",".join(name for name in PARTS if name not in NAMED_ONLY)
+    parser.add_argument("--only", default=usual, help=f"some of {', '.join(PARTS)}, parted by commas")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--full", action="store_true", help="the true 1.3B shapes, and nothing else")
     given = parser.parse_args()

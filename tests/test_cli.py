@@ -99,7 +99,11 @@ def test_sample_and_its_errors(tiny, tmp_path, json_here):
     said = json_of("sample", *model, *shape, "--lora", f"{lora}:0.5", "--out", tmp_path / "a.mkv")
     assert said["settings"]["loras"] == [{"file": str(lora), "strength": 0.5}]
     assert len(read_clip(tmp_path / "a.mkv", frames=None)) == 5
-    json_here("sample", *model, *shape, "--out", tmp_path / "b.mkv")
+    plain = json_here("sample", *model, *shape, "--out", tmp_path / "b.mkv")
+    assert "step cache" not in plain
+    quick = json_here("sample", *model, *shape, "--steps", 6, "--step-cache", 10, "--out", tmp_path / "c.mkv")
+    assert quick["step cache"]["steps estimated"] == [2, 3, 4]
+    assert "6 of 12 forwards of the model were left out" in quick["notes"][-1]
     a, b = (read_clip(tmp_path / name, frames=None).frames for name in ("a.mkv", "b.mkv"))
     assert not np.array_equal(a, b)
     swapped = ["--transformer", tiny.vae, "--vae", tiny.vae, "--text-encoder", tiny.text_encoder]

@@ -115,6 +115,7 @@ def sample(
                 "device": engine.device,
                 "attention": engine.form.attention.name,
                 "notes": list(renderer.notes),
+                **({"step cache": renderer.estimated.to_dict()} if renderer.estimated else {}),
                 "seconds": round(seconds, 2),
             }
         )

@@ -175,6 +175,8 @@ def run_work(
                 seconds = time.monotonic() - started
                 forwards = lender.forwards if lender else work.sharing.trails[cell.id].forwards
                 known |= {"seconds": round(seconds, 3), "forwards": forwards, **(facts or {})}
+                if report := getattr(work.renderer(cell), "estimated", None):
+                    known["step cache"] = report.to_dict()
                 if (most := peak.bytes()) is not None:
                     known["peak_memory"] = most
                 store.put(cell, clip, known, latents=latents[-1] if latents else None)

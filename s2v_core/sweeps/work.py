@@ -24,7 +24,8 @@ class Renderer(Protocol):
 
     When it has an attribute ``shares_steps`` that is true, ``render`` also takes ``shared``, a ``wan.shared.Shared``;
     with ``gives_latents`` also ``on_latents``, which gets the finished latents before they are decoded. With
-    ``net_sizes``, a ``wan.flops.NetSizes``, times are carried from one size to another by arithmetic.
+    ``net_sizes``, a ``wan.flops.NetSizes``, times are carried from one size to another by arithmetic. ``estimated``, a
+    ``wan.step_cache.Estimated`` or None, says what step caching left out of the last rendering.
     """
 
     @property

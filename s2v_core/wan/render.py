@@ -21,6 +21,7 @@ from .sampler import Step, decode, sample
 from .schedule import needs_negative
 from .settings import SampleSettings
 from .shared import Shared
+from .step_cache import Estimated
 from .vace import Conditioning, ControlContext, encode_pictures, join
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Renderer:
     ``control``: the pose video, or None. ``reference``: uint8 [H, W, 3], several of them in their order, or None.
     ``mask``: what ``as_mask`` takes; where it is black the control video is kept. ``start``: the clip to begin from
     when ``denoise`` is below 1. ``notes`` says, after a rendering, what was fitted or cut, and which part of a LoRA was
-    left out. ``on_hash(path, done, size)`` hears how far the reading of a model file for its sha256 is.
+    left out. ``estimated``: what step caching left out of the last rendering, None where it was off.
+    ``on_hash(path, done, size)`` hears how far the reading of a model file for its sha256 is.
     """
 
     engine: Engine
@@ -44,6 +46,7 @@ class Renderer:
     mask: Any = None
     start: Clip | None = None
     notes: tuple[str, ...] = ()
+    estimated: Estimated | None = None
     _pictures: dict[tuple[Any, ...], ControlContext] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -108,6 +111,7 @@ class Renderer:
         ``noise(latent shape)``: starting noise in place of what the seed draws. Neither is in the fingerprint.
         """
         self.engine.expected = settings
+        self.estimated = None
         pictures = self._encode(settings)
         positive = self.engine.text_states(prompt.text) if states[0] is None else states[0]
         # Without guidance the negative prompt plays no part: the positive one stands in, unused.
@@ -119,6 +123,7 @@ class Renderer:
             conditioning = replace(conditioning, noise=noise(conditioning.latent_shape))
         self.notes = conditioning.notes
         told: list[str] = []
+        estimated: list[Estimated] = []
         latents = sample(
             self.engine,
             conditioning,
@@ -127,8 +132,10 @@ class Renderer:
             on_note=told.append,
             should_stop=should_stop,
             shared=shared,
+            on_estimated=estimated.append,
         )
-        self.notes = (*conditioning.notes, *told)
+        self.estimated = estimated[0] if estimated else None
+        self.notes = (*conditioning.notes, *told, *(report.say() for report in estimated))
         return latents, conditioning
 
     def _encode(self, settings: SampleSettings) -> ControlContext:
