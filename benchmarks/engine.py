@@ -170,8 +170,7 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     from s2v_core.sweeps.axes import Sweep, make_axis
     from s2v_core.sweeps.run import run_sweep
     from s2v_core.sweeps.store import CellStore
-    from s2v_core.wan import engine as engines
-    from s2v_core.wan import transformer
+    from s2v_core.wan import text_states, transformer
     from s2v_core.wan.render import Renderer
 
     engine = load(place, folder / "mid")
@@ -186,7 +185,7 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     nets = {
         "transformer": [(transformer, "predict"), (transformer, "prepare")],
         "VAE": [(engine.parts["vae"], "encode"), (engine.parts["vae"], "decode")],
-        "text encoder": [(engines, "encode_text")],
+        "text encoder": [(text_states, "encode_text")],
     }
     others = {"the store": [(store, "put"), (store, "has")]}
     with clock.timing(nets | others):

@@ -36,8 +36,7 @@ from s2v_core.sweeps.run import run_work
 from s2v_core.sweeps.store import CellStore
 from s2v_core.sweeps.work import plan_work
 from s2v_core.video.clip import Clip
-from s2v_core.wan import engine as engines
-from s2v_core.wan import render, transformer
+from s2v_core.wan import render, text_states, transformer
 from s2v_core.wan.embedded import nano_files, nano_lora
 from s2v_core.wan.engine import ModelFiles, load_engine
 from s2v_core.wan.settings import LoraUse, SampleSettings
@@ -130,7 +129,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     clock = Clock(engine.device)
     places = {
         "forwards": [(transformer, "predict"), (transformer, "prepare")],
-        "encodes": [(render, "encode_pictures"), (engines, "encode_text")],
+        "encodes": [(render, "encode_pictures"), (text_states, "encode_text")],
         "decodes": [(render, "decode")],
         "store": [(store, "put"), (store, "has")],
         "shared latents": [(Prefixes, "read"), (Prefixes, "write"), (Prefixes, "remove")],

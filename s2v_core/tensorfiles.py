@@ -62,7 +62,7 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 
 def tensor_files(folder: Path) -> list[tuple[float, int, Path]]:
-    """When each file of a folder was last used, its bytes and its path. Names are 64 hex digits; others do not count."""
+    """When each file of a folder was last used, its bytes and its path; names are 64 hex digits."""
     found = []
     for path in folder.glob(f"*{SUFFIX}"):
         with suppress(OSError):  # another process may have removed it
