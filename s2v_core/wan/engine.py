@@ -116,10 +116,11 @@ class Engine:
         if self.mover:
             self.mover(self, names)
             return tuple(self.parts[name] for name in names)
-        if self.offload:
-            for name, net in self.parts.items():
-                if name not in names:
-                    net.to("cpu")
+        if not self.offload:
+            return tuple(self.parts[name] for name in names)
+        for name, net in self.parts.items():
+            if name not in names:
+                net.to("cpu")
         return tuple(self.parts[name].to(self.device) for name in names)
 
     def release(self, *names: str) -> None:
