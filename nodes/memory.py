@@ -59,8 +59,11 @@ def read(engine: Engine, names: tuple[str, ...]) -> None:
     from ..s2v_core.wan.contents import weights_size
 
     if device_of(engine).type == "cpu":
-        paths = engine.files.weights()
-        make_room(sum(weights_size(paths[net], net) for net, parts in NETS.items() if set(parts) & set(names)), "cpu")
+        paths, ours = engine.files.weights(), set(_KNOWN.get(engine, {}).values())
+        size = sum(weights_size(paths[net], net) for net, parts in NETS.items() if set(parts) & set(names))
+        # What the same rendering needs stays: it would only be read again.
+        stays = [loaded for loaded in management.current_loaded_models if loaded.model in ours]
+        management.free_memory(size, torch.device("cpu"), keep_loaded=stays)
     with interruptible() as should_stop:
         engine.read_again(*names, on_progress=_bar(), should_stop=should_stop)
 
