@@ -14,6 +14,8 @@ layers, heads of 128, a VAE 8 wide; 17 frames of 96 x 96 with a reference pictur
 - growth: 100 samples in a row, and a cancelled one.
 - flops: the seconds of each part at three sizes, two of them predicted by arithmetic from the first.
 
+No engine here keeps or uses anything on disk (``load_engine`` without ``kept``): what is compared is encoded by both.
+
 ``--full`` does another thing: it writes the true 1.3B shapes with random bfloat16 weights (16 GB, removed afterwards),
 loads them and makes one step at a small size, where there is room for it. Without it all takes less than five minutes
 on two cores that have nothing else to do. What cannot run is named with its reason under "not run".

@@ -24,7 +24,7 @@ from s2v_core.wan.engine import load_engine
 from s2v_core.wan.kept import Kept, open_kept
 from s2v_core.wan.render import Renderer, needed_texts
 from s2v_core.wan.tiny import build_tiny
-from s2v_core.wan.weights_file import read_table
+from tests.wan.other_weights import spoil
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("kept_process.py")
@@ -68,20 +68,6 @@ def result_of(ran):
     out, err = ran.communicate()
     assert ran.returncode == 0, err[-3000:]
     return json.loads(out.splitlines()[-1])
-
-
-def spoil(path):
-    """Other weights in a file of the same size, header and time of change: whoever reads them gives other pictures."""
-    table = read_table((path,))
-    begin = Path(path).stat()
-    data = bytearray(Path(path).read_bytes())
-    size = sum(np.prod(info.shape) * 4 for info in table.tensors.values())
-    data[-int(size) :] = bytes(int(size))
-    # Not in place: who has read the old ones may have them mapped.
-    new = Path(f"{path}.new")
-    new.write_bytes(data)
-    os.utime(new, ns=(begin.st_atime_ns, begin.st_mtime_ns))
-    new.replace(path)
 
 
 @pytest.mark.parametrize(
