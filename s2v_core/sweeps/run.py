@@ -11,6 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from ..errors import Interrupted, S2VError, SettingsError, StoreError
+from ..peak import Peak
 from ..video.clip import Clip
 from .axes import Cell, Sweep
 from .estimate import estimate_seconds
@@ -152,6 +153,7 @@ def run_work(
                     lent["on_latents"] = latents.append
                 try:
                     known = _facts(work, cell)
+                    peak = Peak()
                     clip = work.renderer(cell).render(
                         cell.prompt,
                         effective(cell.settings),
@@ -174,6 +176,8 @@ def run_work(
                 seconds = time.monotonic() - started
                 forwards = lender.forwards if lender else work.sharing.trails[cell.id].forwards
                 known |= {"seconds": round(seconds, 3), "forwards": forwards, **(facts or {})}
+                if (most := peak.bytes()) is not None:
+                    known["peak_memory"] = most
                 store.put(cell, clip, known, latents=latents[-1] if latents else None)
                 computed.append(cell.id)
                 work.release(cell.id)

@@ -31,7 +31,10 @@ class VaeTraining:
             mean, spread = moments(self.net, x)
             spread = spread.float().clamp(-20, 10)
             z = mean.float()
-            if not part.decoder_only:
+            if part.decoder_only:
+                # oneDNN's convolution frees memory twice when it needs gradients of weights alone (torch 2.14).
+                z.requires_grad_()
+            else:
                 z = z + torch.exp(0.5 * spread) * torch.randn(mean.shape, generator=chance)
             y = self.net.decode(z, _PLAIN).float()
         error = y - x
