@@ -16,6 +16,8 @@ layers, heads of 128, a VAE 8 wide; 17 frames of 96 x 96 with a reference pictur
 - approximations: step caching, guidance in a window and drafts beside the exact result, by the trained nano model; only
   when it is named.
 
+No engine here keeps or uses anything on disk (``load_engine`` without ``kept``): what is compared is encoded by both.
+
 ``--full`` does another thing: it writes the true 1.3B shapes with random bfloat16 weights (16 GB, removed afterwards),
 loads them and makes one step at a small size, where there is room for it. Without it all takes less than five minutes
 on two cores that have nothing else to do. What cannot run is named with its reason under "not run".
@@ -172,8 +174,7 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     from s2v_core.sweeps.axes import Sweep, make_axis
     from s2v_core.sweeps.run import run_sweep
     from s2v_core.sweeps.store import CellStore
-    from s2v_core.wan import engine as engines
-    from s2v_core.wan import transformer
+    from s2v_core.wan import text_states, transformer
     from s2v_core.wan.render import Renderer
 
     engine = load(place, folder / "mid")
@@ -188,7 +189,7 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     nets = {
         "transformer": [(transformer, "predict"), (transformer, "prepare")],
         "VAE": [(engine.parts["vae"], "encode"), (engine.parts["vae"], "decode")],
-        "text encoder": [(engines, "encode_text")],
+        "text encoder": [(text_states, "encode_text")],
     }
     others = {"the store": [(store, "put"), (store, "has")]}
     with clock.timing(nets | others):

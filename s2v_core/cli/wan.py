@@ -67,6 +67,10 @@ def sample(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the model's arithmetic between its layers; takes up to a minute.")
     ] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Encode prompt and pictures anew, and keep nothing of them for the next run."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Render one video."""
@@ -79,6 +83,7 @@ def sample(
         from ..video.still import read_mask, read_reference
         from ..video.write import write_clip
         from ..wan.engine import load_engine
+        from ..wan.kept import open_kept
         from ..wan.render import Renderer
 
         files = _files(transformer, vae, text_encoder, tokenizer, nano)
@@ -93,7 +98,8 @@ def sample(
             elif pose_video:
                 control = control_from_pose_video(pose_video, settings)
             words = _words(text, negative, subject, control.name if control else None)
-            engine = load_engine(files, device=device, dtype=dtype, attention=attention, compiled=compiled)
+            kept = None if fresh else open_kept()
+            engine = load_engine(files, device=device, dtype=dtype, attention=attention, compiled=compiled, kept=kept)
             renderer = Renderer(
                 engine,
                 control.clip if control else None,

@@ -124,6 +124,7 @@ def run_work(
     seconds = estimate_seconds(work, store.folder)
     tell(Planned(sum(map(len, work.cells)), len(work.distinct), len(reused), work.sweeps, work.cells, seconds))
 
+    work.announce()
     computed: list[str] = []
     failed: dict[str, str] = {}
     clock = _Clock(work.sharing.forwards)

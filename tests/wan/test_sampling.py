@@ -118,7 +118,7 @@ def test_the_renderer_encodes_pictures_and_texts_once(engine, settings, control,
     engine.grey.clear()
     vae = engine.parts["vae"]
     monkeypatch.setattr(vae, "encode", lambda *a, _encode=vae.encode, **k: calls.append("vae") or _encode(*a, **k))
-    text = engine.parts["text_encoder"]
+    (text,) = engine.use("text_encoder")
     text.register_forward_pre_hook(lambda *_: calls.append("text"))
     renderer = Renderer(engine, control, reference)
     prompt = Prompt("one text of its own", "and its negative")
