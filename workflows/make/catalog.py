@@ -177,10 +177,11 @@ def dataset_preparation(schemas: Mapping[str, Schema]) -> Graph:
     graph.group("4  Save", RESULT)
     video = graph.add("CreateVideo", "Clip", images=clips["frames"], fps=clips["rate"])
     graph.add("SaveVideo", "The clips", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/clip")
-    graph.add("SaveImage", "The references", tall=200, images=first["IMAGE"], filename_prefix=f"{folder}/reference")
     graph.column()
     video = graph.add("CreateVideo", "Pose", images=drawing["control video"], fps=drawing["fps"])
     graph.add("SaveVideo", "The pose videos", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/pose")
+    graph.column()
+    graph.add("SaveImage", "The references", tall=200, images=first["IMAGE"], filename_prefix=f"{folder}/reference")
     return graph
 
 
