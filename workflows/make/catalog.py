@@ -292,6 +292,7 @@ def inference_rescue(schemas: Mapping[str, Schema]) -> Graph:
     best = graph.add(
         "PickCell", "The best cell", tall=PREVIEW, sweep=scored["sweep"], by="best", metric="identity_clothes"
     )
+    graph.column()
     graph.add("PreviewAny", "Its settings", tall=100, source=best["settings"])
     if "Skeleton2Video_SweepReport" in schemas:
         graph.add("SweepReport", "The sweep as a page", tall=40, sweep=scored["sweep"], **pictures)
