@@ -123,7 +123,8 @@ def test_nothing_stands_below_what_shows_a_video(name: str) -> None:
     nodes = read(FOLDER / f"{name}.json")["nodes"]
     for node in (node for node in nodes if node["type"] in shows):
         (x, y), (wide, _) = node["pos"], node["size"]
-        below = [one["id"] for one in nodes if abs(one["pos"][0] - x) < wide and one["pos"][1] > y]
+        column = [one for one in nodes if one["pos"][0] < x + wide and x < one["pos"][0] + one["size"][0]]
+        below = [one["id"] for one in column if one["pos"][1] > y]
         assert not below, f"{node['type']} {node['id']} will cover {below}"
 
 
