@@ -58,7 +58,7 @@ def quick_look(schemas: Mapping[str, Schema]) -> Graph:
     graph.add("PreviewImage", "The reference picture", tall=PREVIEW, images=dancer["reference"])
     graph.add("PreviewImage", "As it should be", tall=PREVIEW, images=dancer["as it should be"])
     graph.group("2  Model", MODEL)
-    wan = graph.add("LoadNanoWanVace")
+    wan = graph.add("LoadNanoWanVace", tall=100)  # the links that pass below it leave the next group's title alone
     axes = axes_of(
         graph,
         ("From top to bottom", "guidance", "1, 3, 6"),
