@@ -34,7 +34,7 @@ KEPT = sorted(path for path in FROZEN.glob("*/*.json") if path.name != FORMS)
 LONG = pytest.mark.skipif("S2V_LONG_TESTS" not in os.environ, reason="a long test; set S2V_LONG_TESTS=1")
 LOAD_CLIP = "Skeleton2Video_LoadAistClip"
 SECONDS = 900  # for a run, on a busy machine
-# What pages say that is not ours: a frontend newer than its host asks for what the host does not have, and frontend 1.27
+# What pages say that is not ours: a frontend newer than its host asks for what the host does not have, and 1.27
 # stumbles at its start over its own settings.
 NOT_OURS = ("Jobs API", "Failed to fetch", "ResizeObserver", "manager", "Proxy.addSetting")
 
