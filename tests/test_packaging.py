@@ -30,6 +30,7 @@ ORDER = (
         "download",
         "litert",
         "onnxnet",
+        "peak",
         "tensorfiles",
         "models",
         "get_models",
