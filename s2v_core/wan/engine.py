@@ -17,7 +17,10 @@ from .block import PLAIN, Form
 from .checkpoints import Reading, load_text_encoder, load_transformer, load_vae
 from .contents import weights_sha256, weights_size
 from .lora_file import Lora, load_lora, lora_stamp
+from .memory_plan import AUTO, FP8, MemoryPlan, check_memory, in_8_bits, net_needs, stays
 from .preview import fit_colours
+from .residence import NETS as NETS
+from .residence import Residence
 from .text import encode_text, find_tokenizer, load_tokenizer, tokenizer_files
 
 if TYPE_CHECKING:
@@ -30,8 +33,6 @@ log = logging.getLogger(__name__)
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 # Counts up when the same settings give other bits, so that cells stored before are not taken for the same.
 _ARITHMETIC = 2
-NETS = {"transformer": ("dit", "vace"), "vae": ("vae",), "text_encoder": ("text_encoder",)}
-"""The parts that each file holds."""
 
 _LORA_MEMORY = 4 << 30
 _TEXTS = 64  # 256 MB of the real encoder's
@@ -61,8 +62,8 @@ class ModelFiles:
 class Engine:
     """A loaded Wan-VACE.
 
-    ``parts``: "dit", "vace", "text_encoder" and "vae", DiffSynth's own classes. With ``offload`` only the parts in
-    use are on ``device``, the others wait in main memory. ``grey``: latents of grey videos (``vace``), on the CPU.
+    ``parts``: "dit", "vace", "text_encoder" and "vae", DiffSynth's own classes. With ``offload`` they are at home in
+    main memory, and come to ``device`` as ``memory`` says, one of ``memory_plan.CHOICES`` (``residence``). ``grey``: latents of grey videos (``vace``), on the CPU.
     ``constants``: what the last rendering's steps shared, and what it was computed from (``sampler``). ``form``: how
     blocks compute: attention, and whether compiled.
 
@@ -81,24 +82,64 @@ class Engine:
     mover: Callable[[Engine, tuple[str, ...]], None] | None = field(default=None, repr=False)
     expected: SampleSettings | None = field(default=None, repr=False)
     form: Form = field(default=PLAIN, repr=False)
+    memory: str = AUTO
+    residence: Residence = field(init=False, repr=False)
+    _planned: tuple[Any, ...] | None = field(default=None, repr=False)
     _loras: dict[str, tuple[tuple[int, ...], Lora]] = field(default_factory=dict, repr=False)
     _texts: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
     _colours: torch.Tensor | None = field(default=None, repr=False)
 
-    def use(self, *names: str) -> tuple[Any, ...]:
-        """The named parts, on the device; with ``offload`` the others are moved off it first.
+    def __post_init__(self) -> None:
+        self.residence = Residence(self.memory, self.device)
 
-        Parts that were released are read again: raises what ``load_engine`` raises for their files.
+    def use(self, *names: str) -> tuple[Any, ...]:
+        """The named parts, on the device; the others leave it where the memory plan says so.
+
+        Parts that were released are read again: raises what ``load_engine`` raises for their files, and
+        ``DeviceMemoryError`` where the device has no room for these parts under any plan.
         """
         self.read_again(*names)
         if self.mover:
             self.mover(self, names)
-            return tuple(self.parts[name] for name in names)
-        if self.offload:
-            for name, net in self.parts.items():
-                if name not in names:
-                    net.to("cpu")
-        return tuple(self.parts[name].to(self.device) for name in names)
+        elif self.offload:
+            self.memory_plan()
+            self.residence.bring(self.parts, names)
+        return tuple(self.parts[name] for name in names)
+
+    def memory_plan(self) -> MemoryPlan:
+        """The plan for what is ``expected``; with the default settings where nothing is."""
+        given = self.expected
+        key = given and (given.width, given.height, given.frames, given.window_frames, given.tiling)
+        if self.residence.plan is None or self._planned != (key,):
+            self.residence.expect(net_needs(self.files, given, self.dtype, eight_bit=self.memory == FP8))
+            self._planned = (key,)
+        assert self.residence.plan is not None
+        return self.residence.plan
+
+    def within_memory(self, names: tuple[str, ...], work: Callable[[], Any]) -> Any:
+        """What ``work()`` gives, which computes with these parts. Where the device's memory runs out, the next memory
+        plan is taken up, which is said, and ``work`` is called again: it must not have changed anything by then.
+
+        Raises ``DeviceMemoryError`` behind the last plan. Where a host shares out the device, its own rules hold, and
+        torch's error is raised.
+        """
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                reason = self.residence.short(error) if self.offload and not self.mover else None
+                if reason is None:
+                    raise
+            self.constants = None
+            self.residence.fall(reason, [net for net, parts in NETS.items() if set(parts) & set(names)])
+            self.use(*names)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the transformer stays where it computes, so that what was made for it may stay there too."""
+        if self.mover or not self.offload:
+            return self.device == "cpu"
+        return "transformer" in stays(self.memory_plan().name)
 
     def release(self, *names: str) -> None:
         """Let go of the weights of these parts (of all without a name) and of what was remembered of texts and LoRAs.
@@ -108,6 +149,7 @@ class Engine:
         import torch
 
         with torch.inference_mode(False), torch.no_grad():
+            self.residence.leave(*(net for net, parts in NETS.items() if not names or set(parts) & set(names)))
             for name in names or tuple(self.parts):
                 if (net := self.parts.pop(name, None)) is not None:
                     net.to("meta")
@@ -126,7 +168,7 @@ class Engine:
         nets = [net for net, parts in NETS.items() if wanted & set(parts)]
         if nets:
             where = (self.device, self.dtype, self.offload)
-            found = _read_parts(self.files, nets, where, on_progress, should_stop)
+            found = _read_parts(self.files, nets, where, on_progress, should_stop, self.memory == FP8)
             self.parts.update({name: net for name, net in found.items() if name not in self.parts})
 
     def text_states(self, text: str) -> torch.Tensor:
@@ -137,7 +179,9 @@ class Engine:
         states = self._texts.pop(text, None)
         if states is None:
             (encoder,) = self.use("text_encoder")
-            states = encode_text(encoder, self.tokenizer, text, self.device).cpu()
+            states = self.within_memory(
+                ("text_encoder",), lambda: encode_text(encoder, self.tokenizer, text, self.device).cpu()
+            )
         self._texts[text] = states  # at the end: the order is that of the last use
         while len(self._texts) > _TEXTS:
             self._texts.pop(next(iter(self._texts)))
@@ -171,7 +215,7 @@ class Engine:
 
         Names and places of files are not in it.
         """
-        return engine_identity(self.files, self.device, self.dtype, on_progress, self.form)
+        return engine_identity(self.files, self.device, self.dtype, on_progress, self.form, self.memory)
 
 
 def engine_identity(
@@ -180,10 +224,12 @@ def engine_identity(
     dtype: torch.dtype,
     on_progress: Callable[[str, int, int], None] | None = None,
     form: Form | None = None,
+    memory: str = AUTO,
 ) -> dict[str, str]:
     """``Engine.identity`` of a model that is not loaded. ``device``, ``dtype``: as picked, not "auto".
 
-    ``form``: the one that ``load_engine`` makes without further arguments, if not given.
+    ``form``: the one that ``load_engine`` makes without further arguments, if not given. ``memory``: of the plans only
+    ``fp8`` changes bits, and is named.
     """
     from importlib.metadata import version
 
@@ -205,6 +251,7 @@ def engine_identity(
         "diffsynth": version("diffsynth"),
         "arithmetic": str(_ARITHMETIC),
         **(form or Form(pick_attention("auto", device, dtype))).identity(),
+        **({"blocks stored as": "float8_e4m3fn, one scale a row"} if memory == FP8 else {}),
     }
 
 
@@ -215,6 +262,7 @@ def load_engine(
     dtype: str = "auto",
     attention: str = "auto",
     compiled: bool = False,
+    memory: str = AUTO,
     on_progress: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Engine:
@@ -223,17 +271,20 @@ def load_engine(
     ``device``: "auto", "cpu", "cuda", "cuda:1", "mps"... ``dtype``: one of ``DTYPES``; "auto" is bfloat16 on a GPU, and
     float32 on a CPU unless the transformer's files are large. ``attention``: one of ``attention.KERNELS``.
     ``compiled``: see ``compiled``; compiling takes up to a minute. Neither matters for ``precision="diffsynth"``.
+    ``memory``: one of ``memory_plan.CHOICES``; "auto" takes the quickest plan for which there is room when the engine
+    is first used, and "fp8" also stores the transformer's blocks in 8 bits, which changes the pixels and cells' ids.
     ``on_progress(done, total, what)`` counts bytes.
     Raises ``ModelFileError`` for a file that is missing, damaged or of another kind; ``SettingsError`` for a device
     or a kernel that is not there, and where torch cannot compile; ``Interrupted`` when ``should_stop`` says so.
     """
     keep_off_the_network()
     device = pick_device(device)
+    check_memory(memory, device)
     kind = pick_dtype(dtype, device, files.transformer)
     form = Form(pick_attention(attention, device, kind))
     offload = device != "cpu"
     place = find_tokenizer(files.text_encoder, files.tokenizer)
-    parts = _read_parts(files, list(NETS), (device, kind, offload), on_progress, should_stop)
+    parts = _read_parts(files, list(NETS), (device, kind, offload), on_progress, should_stop, memory == FP8)
     tokenizer = load_tokenizer(place)
     check_sizes(files, parts["dit"], parts["text_encoder"], tokenizer)
     log.info("Wan-VACE loaded on %s as %s", device, kind)
@@ -243,7 +294,7 @@ def load_engine(
         if on_progress:
             on_progress(1, 1, "compiling")
         form = compile_form(form, parts["dit"], device, kind)
-    return Engine(files, parts, tokenizer, device, kind, offload, form=form)
+    return Engine(files, parts, tokenizer, device, kind, offload, form=form, memory=memory)
 
 
 def _read_parts(
@@ -252,8 +303,11 @@ def _read_parts(
     where: tuple[str, torch.dtype, bool],
     on_progress: Callable[[int, int, str], None] | None,
     should_stop: Callable[[], bool] | None,
+    eight_bit: bool = False,
 ) -> dict[str, Any]:
-    """The parts of these nets. ``where``: the engine's ``device``, ``dtype`` and ``offload``."""
+    """The parts of these nets. ``where``: the engine's ``device``, ``dtype`` and ``offload``. ``eight_bit``: with the
+    transformer's blocks stored in 8 bits.
+    """
     import torch
 
     device, kind, offload = where
@@ -283,6 +337,11 @@ def _read_parts(
         if "transformer" in nets:
             read = reading("transformer")
             parts["dit"], parts["vace"] = load_transformer(files.transformer, **how, reading=read)
+            if eight_bit:
+                from .fp8 import store_in_8_bits
+
+                for name in ("dit", "vace"):
+                    store_in_8_bits(parts[name], kind, in_8_bits)
         if "vae" in nets:
             parts["vae"] = load_vae(files.vae, **how, reading=reading("VAE"))
         if "text_encoder" in nets:
