@@ -36,6 +36,7 @@ from s2v_core.sweeps.run import run_work
 from s2v_core.sweeps.store import CellStore
 from s2v_core.sweeps.work import plan_work
 from s2v_core.video.clip import Clip
+from s2v_core.video.write import write_clip
 from s2v_core.wan import engine as engines
 from s2v_core.wan import render, transformer
 from s2v_core.wan.embedded import nano_files, nano_lora
@@ -123,6 +124,8 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for at, frame in enumerate(frames):
         frame[height // 4 : height // 2, (at * 3) % width : (at * 3) % width + width // 8] = (200, 90, 40)
     renderer = render.Renderer(engine, Clip(frames, Fraction(16)), frames[0])
+    # In a real run the driving clip was read before, with the same library that writes cells.
+    write_clip(Clip(frames, Fraction(16)), folder / "driving.mkv", lossless=True)
     warm = render.Renderer(engine, Clip(frames, Fraction(16)), frames[0])
     warm.render(PROMPTS[0], SampleSettings(steps=1, width=width, height=height, frames=given.frames))
     engine.identity()

@@ -63,7 +63,8 @@ class Engine:
     """A loaded Wan-VACE.
 
     ``parts``: "dit", "vace", "text_encoder" and "vae", DiffSynth's own classes. With ``offload`` they are at home in
-    main memory, and come to ``device`` as ``memory`` says, one of ``memory_plan.CHOICES`` (``residence``). ``grey``: latents of grey videos (``vace``), on the CPU.
+    main memory, and come to ``device`` as ``memory`` says, one of ``memory_plan.CHOICES`` (``residence``). ``grey``:
+    latents of grey videos (``vace``), on the CPU.
     ``constants``: what the last rendering's steps shared, and what it was computed from (``sampler``). ``form``: how
     blocks compute: attention, and whether compiled.
 

@@ -99,9 +99,9 @@ def gather(
 
     Raises what ``applied`` raises.
     """
-    layers = model_layers(nets)
     targets: dict[str, Target] = {}
     notes: list[str] = []
+    layers = model_layers(nets) if uses else {}
     for number, (lora, use) in enumerate(uses):
         _check_blocks(use, layers)
         matched = match(lora, layers, allow_unmatched=use.allow_unmatched)

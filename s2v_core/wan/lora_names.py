@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .layouts import DIFFUSERS_IN_BLOCK, DIFFUSERS_OUTSIDE
@@ -69,6 +70,7 @@ def model_layers(nets: Sequence[torch.nn.Module]) -> dict[str, Layer]:
     return layers
 
 
+@cache
 def place_of(name: str) -> Place:
     """Where the layer of this (Wan's own) name stands, for strength maps."""
     net = "vace" if name.startswith("vace_") else "dit"

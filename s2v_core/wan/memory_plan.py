@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
@@ -195,9 +196,7 @@ def net_needs(
         "vae": vae_memory(vae_sizes(contents["vae"])["decoder_dim"], settings, dtype.itemsize),
         "text_encoder": TEXT,
     }
-    return {
-        net: _need(one, working[net], dtype, eight_bit and net == "transformer") for net, one in contents.items()
-    }
+    return {net: _need(one, working[net], dtype, eight_bit and net == "transformer") for net, one in contents.items()}
 
 
 def in_8_bits(key: str, shape: tuple[int, ...]) -> bool:
@@ -247,10 +246,10 @@ def free_memory(device: str) -> int | None:
 def available_memory() -> int | None:
     """Bytes of main memory that programs can take without others being paged out; None where that is not told."""
     try:
-        with open("/proc/meminfo", encoding="ascii") as table:
-            return next((int(line.split()[1]) << 10 for line in table if line.startswith("MemAvailable:")), None)
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def gigabytes(size: float) -> str:

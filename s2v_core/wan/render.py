@@ -35,7 +35,8 @@ class Renderer:
     ``control``: the pose video, or None. ``reference``: uint8 [H, W, 3], several of them in their order, or None.
     ``mask``: what ``as_mask`` takes; where it is black the control video is kept. ``start``: the clip to begin from
     when ``denoise`` is below 1. ``notes`` says, after a rendering, what was fitted or cut, which part of a LoRA was
-    left out, and when memory ran out. ``on_hash(path, done, size)`` hears how far the reading of a model file for its sha256 is.
+    left out, and when memory ran out. ``on_hash(path, done, size)`` hears how far the reading of a model file for its
+    sha256 is.
     """
 
     engine: Engine

@@ -60,8 +60,8 @@ def sample(
     ``shared``: steps and predictions of other renderings that begin like this one; the result is the same, bit for bit.
     Where the device's memory runs out, the next memory plan is taken up and the prediction that failed is computed
     again (``Engine.within_memory``); the result is the same.
-    Raises ``Interrupted``; ``DeviceMemoryError``; ``LoraError`` for a LoRA that does not fit; ``SettingsError`` for settings of another size
-    than the conditioning, or that need a start clip which it lacks.
+    Raises ``Interrupted``; ``DeviceMemoryError``; ``LoraError`` for a LoRA that does not fit; ``SettingsError`` for
+    settings of another size than the conditioning, or that need a start clip which it lacks.
     """
     import torch
 

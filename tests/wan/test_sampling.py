@@ -8,9 +8,9 @@ import torch
 from s2v_core.errors import Interrupted, SettingsError
 from s2v_core.prompts.prompt import Prompt
 from s2v_core.video.clip import Clip
+from s2v_core.wan.decoding import decode
 from s2v_core.wan.lora_use import LoraUse
 from s2v_core.wan.render import Renderer
-from s2v_core.wan.decoding import decode
 from s2v_core.wan.sampler import sample
 from s2v_core.wan.schedule import sigmas
 from s2v_core.wan.vace import condition
