@@ -10,7 +10,7 @@ import typer
 from ..arguments import parse_lora_use
 from ..errors import SettingsError
 from ..wan.settings import SampleSettings
-from .console import Device, Dtype, Json, Out, Start, command, progress, with_settings
+from .console import Device, Dtype, Json, Memory, Out, Start, command, progress, with_settings
 
 if TYPE_CHECKING:
     from ..prompts.prompt import Prompt
@@ -67,6 +67,7 @@ def sample(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the model's arithmetic between its layers; takes up to a minute.")
     ] = False,
+    memory: Memory = "auto",
     as_json: Json = False,
 ) -> None:
     """Render one video."""
@@ -93,7 +94,11 @@ def sample(
             elif pose_video:
                 control = control_from_pose_video(pose_video, settings)
             words = _words(text, negative, subject, control.name if control else None)
-            engine = load_engine(files, device=device, dtype=dtype, attention=attention, compiled=compiled)
+            engine = load_engine(
+                files, device=device, dtype=dtype, attention=attention, compiled=compiled, memory=memory
+            )
+            engine.expected = settings
+            show.say(f"Memory plan {engine.memory_plan()}")
             renderer = Renderer(
                 engine,
                 control.clip if control else None,
@@ -114,6 +119,7 @@ def sample(
                 "settings": settings.to_dict(),
                 "device": engine.device,
                 "attention": engine.form.attention.name,
+                "memory": engine.memory_plan().to_dict() if as_json else str(engine.memory_plan()),
                 "notes": list(renderer.notes),
                 "seconds": round(seconds, 2),
             }

@@ -94,9 +94,11 @@ def sample(
             raise Interrupted(f"Stopped before step {index + 1} of {settings.steps}.")
 
     def predict(side: str, index: int, latents: torch.Tensor) -> torch.Tensor:
-        if shared:
-            return shared.prediction(index, side, lambda: compute(side, index, latents)).to(engine.device)
-        return compute(side, index, latents)
+        def made() -> torch.Tensor:
+            found: torch.Tensor = engine.within_memory(("dit", "vace"), lambda: compute(side, index, latents))
+            return found
+
+        return shared.prediction(index, side, made).to(engine.device) if shared else made()
 
     def compute(side: str, index: int, latents: torch.Tensor) -> torch.Tensor:
         timestep = (levels[index] * TRAIN_TIMESTEPS).unsqueeze(0).to(device=engine.device, dtype=kind)
@@ -104,12 +106,7 @@ def sample(
         def one(number: int, part: torch.Tensor) -> torch.Tensor:
             if number:
                 check_stop(index)
-
-            def velocity() -> torch.Tensor:
-                return transformer.predict(dit, vace, constants[number], side, part, timestep, *hints[index])
-
-            made: torch.Tensor = engine.within_memory(("dit", "vace"), velocity)
-            return made
+            return transformer.predict(dit, vace, constants[number], side, part, timestep, *hints[index])
 
         return blend(windows, conditioning.references, latents, one).to(kind)
 
