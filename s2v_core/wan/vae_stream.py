@@ -8,6 +8,7 @@ and all frames until the last one. The same steps one by one give the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .vae import fast_vae
@@ -45,7 +46,7 @@ def decode_parts(vae: Any, latents: torch.Tensor, exact: bool, run: Run) -> Iter
 
     given = run(begin)
     for index in range(latents.shape[2]):
-        made, cache = run(lambda index=index: part(index))
+        made, cache = run(partial(part, index))
         yield made
         del made
 
@@ -76,6 +77,6 @@ def encode_parts(vae: Any, video: torch.Tensor, exact: bool, run: Run) -> torch.
     for start in range(0, video.shape[2], 4):
         # The first frame stands alone.
         frames = slice(max(0, start - 3), start + 1)
-        made, cache = run(lambda frames=frames: part(frames))
+        made, cache = run(partial(part, frames))
         found.append(made)
     return run(end)
