@@ -1,7 +1,7 @@
 """The engine beside DiffSynth's pipeline and ComfyUI's own nets, on models with random weights.
 
-    python benchmarks/engine.py [--json] [--rounds 5] [--only cells,forward,comfy,memory,times,growth,flops]
-                                [--device cpu|cuda] [--full]
+    python benchmarks/engine.py [--json] [--rounds 5] [--only cells,forward,comfy,memory,times,growth,flops,
+                                approximations] [--device cpu|cuda] [--full]
 
 Pairs are timed in one run by turns; the ratio is that of the medians. The mid model: width 512, 8 layers, 4 VACE
 layers, heads of 128, a VAE 8 wide; 17 frames of 96 x 96 with a reference picture. float32 on a CPU, bfloat16 on a GPU.
@@ -13,6 +13,10 @@ layers, heads of 128, a VAE 8 wide; 17 frames of 96 x 96 with a reference pictur
 - times: where the time of a sweep goes.
 - growth: 100 samples in a row, and a cancelled one.
 - flops: the seconds of each part at three sizes, two of them predicted by arithmetic from the first.
+- approximations: step caching, guidance in a window and drafts beside the exact result, by the trained nano model; only
+  when it is named.
+
+No engine here keeps or uses anything on disk (``load_engine`` without ``kept``): what is compared is encoded by both.
 
 ``--full`` does another thing: it writes the true 1.3B shapes with random bfloat16 weights (16 GB, removed afterwards),
 loads them and makes one step at a small size, where there is room for it. Without it all takes less than five minutes
@@ -170,8 +174,7 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     from s2v_core.sweeps.axes import Sweep, make_axis
     from s2v_core.sweeps.run import run_sweep
     from s2v_core.sweeps.store import CellStore
-    from s2v_core.wan import engine as engines
-    from s2v_core.wan import transformer
+    from s2v_core.wan import text_states, transformer
     from s2v_core.wan.render import Renderer
 
     engine = load(place, folder / "mid")
@@ -186,7 +189,7 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     nets = {
         "transformer": [(transformer, "predict"), (transformer, "prepare")],
         "VAE": [(vae.encoder, "forward"), (vae.decoder, "forward")],
-        "text encoder": [(engines, "encode_text")],
+        "text encoder": [(text_states, "encode_text")],
     }
     others = {"the store": [(store, "put"), (store, "has")]}
     with clock.timing(nets | others):
@@ -212,6 +215,13 @@ def flops(folder: Path, place: Place, rounds: int) -> list[Result]:
     from engine_flops import compare
 
     return compare(folder, place)
+
+
+def approximations(folder: Path, place: Place, rounds: int) -> list[Result]:
+    """See ``engine_approximate``."""
+    from engine_approximate import compare
+
+    return compare(place)
 
 
 def full(folder: Path, place: Place, rounds: int) -> list[Result]:
@@ -247,7 +257,10 @@ PARTS: dict[str, Callable[[Path, Place, int], list[Result]]] = {
     "times": times,
     "growth": growth,
     "flops": flops,
+    "approximations": approximations,
 }
+# These take their time for errors, not for speed.
+NAMED_ONLY = ("approximations",)
 
 
 def check_device(device: str) -> Place:
@@ -279,7 +292,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}, parted by commas")
+    usual = ",".join(name for name in PARTS if name not in NAMED_ONLY)
+    parser.add_argument("--only", default=usual, help=f"some of {', '.join(PARTS)}, parted by commas")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--full", action="store_true", help="the true 1.3B shapes, and nothing else")
     given = parser.parse_args()

@@ -88,8 +88,7 @@ def middle(found: list[Parts]) -> Parts:
 
 def measure(engine: Any, place: Place, settings: SampleSettings) -> Parts:
     """Seconds of one rendering by itself, in the nets alone."""
-    from s2v_core.wan import engine as engines
-    from s2v_core.wan import transformer
+    from s2v_core.wan import text_states, transformer
     from s2v_core.wan.render import Renderer
 
     engine._texts.clear()
@@ -98,7 +97,7 @@ def measure(engine: Any, place: Place, settings: SampleSettings) -> Parts:
     control, reference = pictures(settings)
     clock, vae = Busy(place.device), engine.parts["vae"].model
     nets = {
-        "text": [(engines, "encode_text")],
+        "text": [(text_states, "encode_text")],
         "encode": [(vae.encoder, "forward")],
         "transformer": [(transformer, "predict"), (transformer, "prepare")],
         "decode": [(vae.decoder, "forward")],

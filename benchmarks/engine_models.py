@@ -112,7 +112,8 @@ def load(place: Place, folder: Path, **how: Any) -> Any:
     """The mid model as an engine."""
     from s2v_core.wan.engine import load_engine
 
-    return load_engine(mid_model(folder), device=place.device, dtype=place.dtype, **how)
+    # Nothing of an earlier run: the peers have nothing of it either.
+    return load_engine(mid_model(folder), device=place.device, dtype=place.dtype, kept=None, **how)
 
 
 def inputs(engine: Any) -> tuple[Any, Any, Any]:

@@ -37,7 +37,7 @@ def device_of(engine: Engine) -> torch.device:
 
 def adopt(engine: Engine) -> Engine:
     """Let the host decide where the engine's nets are, from now on. The engine itself is given back."""
-    engine.mover = move
+    engine.mover, engine.reader = move, read
     if device_of(engine).type == "cpu":
         # They are where they compute, so they count from now on.
         move(engine, tuple(engine.parts))
@@ -54,6 +54,20 @@ def move(engine: Engine, names: tuple[str, ...]) -> None:
         leave(engine)
 
 
+def read(engine: Engine, names: tuple[str, ...]) -> None:
+    """Read parts that are not loaded, with the host's progress bar and stop button; on the CPU in room it makes."""
+    from ..s2v_core.wan.contents import weights_size
+
+    if device_of(engine).type == "cpu":
+        paths, ours = engine.files.weights(), set(_KNOWN.get(engine, {}).values())
+        size = sum(weights_size(paths[net], net) for net, parts in NETS.items() if set(parts) & set(names))
+        # What the same rendering needs stays: it would only be read again.
+        stays = [loaded for loaded in management.current_loaded_models if loaded.model in ours]
+        management.free_memory(size, torch.device("cpu"), keep_loaded=stays)
+    with interruptible() as should_stop:
+        engine.read_again(*names, on_progress=_bar(), should_stop=should_stop)
+
+
 def known_net(engine: Engine, net: str) -> EngineNet:
     """What the host knows of a net of this engine."""
     from .patcher import EngineNet
@@ -68,17 +82,25 @@ def leave(engine: Engine) -> None:
     """Take the engine off its device; from the CPU, where nothing would be gained, it does not go."""
     if device_of(engine).type == "cpu":
         return
-    ours = set(_KNOWN.get(engine, {}).values())
+    _unload(set(_KNOWN.get(engine, {}).values()))
+    management.soft_empty_cache()
+
+
+def _unload(nets: set[EngineNet]) -> None:
     loaded_models = management.current_loaded_models
-    for loaded in [loaded for loaded in loaded_models if loaded.model in ours]:
+    for loaded in [loaded for loaded in loaded_models if loaded.model in nets]:
         loaded.model_unload()
         loaded_models.remove(loaded)
-    management.soft_empty_cache()
 
 
 def finished(engine: Engine) -> None:
     """After a rendering: the nets stay where the host wants them, and what they computed with is given back."""
     engine.expected = None
+    known = _KNOWN.get(engine, {})
+    let_go = {name: net for name, net in known.items() if not net.holds(engine)}
+    _unload(set(let_go.values()))
+    for name in let_go:
+        del known[name]
     if management.DISABLE_SMART_MEMORY:
         leave(engine)
     management.soft_empty_cache()
@@ -112,16 +134,19 @@ def torch_device() -> str:
 def load_engine(files: ModelFiles, *, device: str = "auto", dtype: str = "auto") -> Engine:
     """``wan.engine.load_engine`` with the host's device for "auto", its progress bar and its memory management."""
     from ..s2v_core.wan.contents import weights_size
+    from ..s2v_core.wan.kept import open_kept
 
     where = torch_device() if device == "auto" else device
-    if where == "cpu":  # to any other device they come later, part by part
-        make_room(sum(weights_size(path, net) for net, path in files.weights().items()), where)
+    if where == "cpu":  # to any other device they come later, part by part, as the text encoder does at any rate
+        paths = files.weights()
+        make_room(sum(weights_size(paths[net], net) for net in ("transformer", "vae")), where)
     progress = Progress(1)
     with interruptible() as should_stop:
         engine = engine_module.load_engine(
             files,
             device=where,
             dtype=dtype,
+            kept=open_kept(),
             on_progress=lambda done, total, what: progress(done, total),
             should_stop=should_stop,
         )
@@ -135,17 +160,27 @@ def rendering(engine: Engine) -> Iterator[Callable[[], bool]]:
     What the host let go of meanwhile is read again. The host runs nodes in torch's inference mode, whose tensors cannot
     be used outside it. In here that mode is off, so that what the engine remembers can be used anywhere.
     """
+    if engine.kept:
+        # A file's sha256 is asked for once; a large one takes a minute.
+        show = _bar()
+        engine.kept.on_hash = lambda path, done, size: show(done, size, path)
+    try:
+        with interruptible() as should_stop, torch.inference_mode(False), torch.no_grad():
+            # The text encoder is read when it is needed.
+            engine.read_again("dit", "vace", "vae", on_progress=_bar(), should_stop=should_stop)
+            adopt(engine)
+            yield should_stop
+    finally:
+        with torch.inference_mode(False), torch.no_grad():
+            finished(engine)
+
+
+def _bar() -> Callable[[int, int, str], None]:
+    """Shows how far reading is, on a bar that is made when it is needed."""
     bar: list[Progress] = []
 
     def show(done: int, total: int, what: str) -> None:
         bar[:] = bar or [Progress(total)]
         bar[0](done, total)
 
-    try:
-        with interruptible() as should_stop, torch.inference_mode(False), torch.no_grad():
-            engine.read_again(on_progress=show, should_stop=should_stop)
-            adopt(engine)
-            yield should_stop
-    finally:
-        with torch.inference_mode(False), torch.no_grad():
-            finished(engine)
+    return show

@@ -16,7 +16,16 @@ from ..s2v_core.sweeps.parse import parse_part, parse_values
 from ..s2v_core.sweeps.scene import NONE, PoseSource
 from ..s2v_core.wan.settings import LoraUse, SampleSettings
 from . import host, live, sockets
-from .wan import NO_PRESET, check_size, make_renderer, picture_inputs, preset_input, settings_inputs, with_preset
+from .wan import (
+    NO_PRESET,
+    check_size,
+    late_inputs,
+    make_renderer,
+    picture_inputs,
+    preset_input,
+    settings_inputs,
+    with_preset,
+)
 
 # How often a sweep of this name ended with failed cells: the host would otherwise keep such a result for ever.
 _failed_runs: Counter[str] = Counter()
@@ -128,6 +137,7 @@ class RunSweep(io.ComfyNode):
                         "already stay without."
                     ),
                 ),
+                *late_inputs(),
             ],
             outputs=[sockets.Sweep.Output("sweep", display_name="sweep", tooltip="For Sweep Grid and Pick Cell.")],
         )

@@ -14,7 +14,7 @@ from ..s2v_core.prompts.prompt import Prompt
 from ..s2v_core.wan.pictures import FPS
 from ..s2v_core.wan.presets import PRESETS, find_preset
 from ..s2v_core.wan.schedule import needs_negative
-from ..s2v_core.wan.settings import ADVANCED, LoraUse, SampleSettings, options
+from ..s2v_core.wan.settings import ADVANCED, LATE, LoraUse, SampleSettings, options
 from . import host, native, sockets
 
 BESIDE = "beside the text encoder"
@@ -25,17 +25,25 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 
 
 def settings_inputs(*, randomize_seed: bool) -> list[Any]:
-    """One form field for each setting of a rendering, in the order of ``SampleSettings``.
+    """One form field for each setting of a rendering but the late ones, in the order of ``SampleSettings``.
 
-    Saved workflows hold these values by their place: a new setting must be the last. ``randomize_seed``: offer another
-    seed for each run; it must be said either way, since the browser offers it for everything that is called seed.
+    Saved workflows hold these values by their place: new settings are ``late_inputs``. ``randomize_seed``: offer
+    another seed for each run; it must be said either way, since the browser offers it for everything that is called
+    seed.
     """
     fields = []
     for entry in options(SampleSettings):
+        if entry.name in LATE:
+            continue
         more: dict[str, Any] = {"control_after_generate": randomize_seed} if entry.name == "seed" else {}
         # What came later may be missing in a saved graph: it then has its default.
         fields.append(host.widget(entry, **more, **({"optional": True} if entry.name in ADVANCED else {})))
     return fields
+
+
+def late_inputs() -> list[Any]:
+    """The fields of those settings that came last, for the end of a form."""
+    return [host.widget(entry, optional=True) for entry in options(SampleSettings) if entry.name in LATE]
 
 
 def picture_inputs() -> list[Any]:
@@ -292,11 +300,12 @@ class WanVaceSampler(io.ComfyNode):
                 *picture_inputs(),
                 preset_input(),
                 *native_inputs(),
+                *late_inputs(),
             ],
             outputs=[
                 io.Image.Output("images", display_name="frames", tooltip="The frames of the video."),
                 io.Video.Output("video", display_name="video", tooltip="The same as a video, for Save Video."),
-                io.String.Output("notes", display_name="notes", tooltip="What was fitted or cut before rendering."),
+                io.String.Output("notes", display_name="notes", tooltip="What was fitted, cut or left out."),
                 io.Latent.Output(
                     "latent",
                     display_name="latent",

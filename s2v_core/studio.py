@@ -17,10 +17,11 @@ from .video.read import read_clip
 from .video.still import read_mask, read_reference
 from .wan.engine import Engine, ModelFiles, engine_identity, load_engine, pick_device, pick_dtype
 from .wan.flops import NetSizes
+from .wan.kept import open_kept
 from .wan.lora_file import load_lora, lora_sha256, lora_stamp
 from .wan.memory_plan import AUTO, FP8, MemoryPlan, NetNeed, check_memory, free_memory, net_needs, plan_memory
 from .wan.pictures import References
-from .wan.render import Renderer, picture_fingerprint
+from .wan.render import Renderer, needed_texts, picture_fingerprint
 from .wan.settings import SampleSettings
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Studio:
     _pictures: dict[Any, Any] = field(default_factory=dict, repr=False)
     _loras: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     _renderers: dict[Any, SceneRenderer] = field(default_factory=dict, repr=False)
+    _awaited: dict[ModelFiles, list[str]] = field(default_factory=dict, repr=False)
 
     def __call__(self, scene: Scene, settings: SampleSettings) -> SceneRenderer:
         """The renderer of a scene. Raises ``SettingsError`` for a scene without a model, and what reading raises."""
@@ -88,9 +90,15 @@ class Studio:
             else:
                 if own:
                     own.use()  # leaves its device to the other
-                self._engine = load_engine(files, device=self.device, dtype=self.dtype, memory=self.memory)
-                self._engine.mover = own.mover if own else None
+                kept = own.kept if own else open_kept()
+                self._engine = load_engine(files, device=self.device, dtype=self.dtype, memory=self.memory, kept=kept)
+                if own:
+                    self._engine.mover, self._engine.reader = own.mover, own.reader
         return self._engine
+
+    def awaited(self, files: ModelFiles) -> list[str]:
+        """The texts that the renderers of one model are going to need, a list that they share."""
+        return self._awaited.setdefault(files, [])
 
     def close(self) -> None:
         """Let go of the loaded model, unless it is ``own``'s."""
@@ -208,6 +216,11 @@ class SceneRenderer:
         pictures = picture_fingerprint(self.control, self.references, self.mask, self.start)
         return self.studio.identity(self.model) | pictures
 
+    def expect(self, wanted: Iterable[tuple[Prompt, SampleSettings]]) -> None:
+        """As ``wan.render.Renderer.expect``."""
+        awaited = self.studio.awaited(self.model)
+        awaited += [text for text in needed_texts(wanted) if text not in awaited]
+
     def lora_sha256(self, file: str) -> str:
         """The sha256 of a LoRA file; raises ``LoraError`` when it is missing or no LoRA."""
         return self.studio.lora_sha256(file)
@@ -226,6 +239,7 @@ class SceneRenderer:
         self.studio.tell_plan(engine, settings)
         if self._renderer is None:
             self._renderer = Renderer(engine, self.control, self.references, mask=self.mask, start=self.start)
+            self._renderer.awaited = self.studio.awaited(self.model)
         return self._renderer.render(prompt, settings, on_step=on_step, should_stop=should_stop, **more)
 
     def forget(self) -> None:

@@ -8,6 +8,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has a core of its own. Said before any library asks how many threads it may have.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Text states and latents of an earlier run would hide what changed since. Tests of them set this for themselves.
+os.environ["S2V_KEPT_GB"] = "0"
+
 import importlib.util
 from collections.abc import Iterator
 from fractions import Fraction

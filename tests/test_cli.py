@@ -15,6 +15,7 @@ from s2v_core.cli import main
 from s2v_core.video.read import read_clip
 from s2v_core.video.write import write_clip
 from s2v_core.wan.tiny import build_tiny, build_tiny_lora
+from tests.wan.other_weights import spoil
 
 
 def s2v(*arguments, cwd=None):
@@ -99,12 +100,38 @@ def test_sample_and_its_errors(tiny, tmp_path, json_here):
     said = json_of("sample", *model, *shape, "--lora", f"{lora}:0.5", "--out", tmp_path / "a.mkv")
     assert said["settings"]["loras"] == [{"file": str(lora), "strength": 0.5}]
     assert len(read_clip(tmp_path / "a.mkv", frames=None)) == 5
-    json_here("sample", *model, *shape, "--out", tmp_path / "b.mkv")
+    plain = json_here("sample", *model, *shape, "--out", tmp_path / "b.mkv")
+    assert "step cache" not in plain
+    quick = json_here("sample", *model, *shape, "--steps", 6, "--step-cache", 10, "--out", tmp_path / "c.mkv")
+    assert quick["step cache"]["steps estimated"] == [2, 3, 4]
+    assert "6 of 12 forwards of the model were left out" in quick["notes"][-1]
     a, b = (read_clip(tmp_path / name, frames=None).frames for name in ("a.mkv", "b.mkv"))
     assert not np.array_equal(a, b)
     swapped = ["--transformer", tiny.vae, "--vae", tiny.vae, "--text-encoder", tiny.text_encoder]
     assert "a Wan VAE" in json_of("sample", *swapped, *shape, code=1)["error"]["got"]
     assert "multiples of 16" in json_here("sample", *model, *shape, "--width", 50, code=1)["error"]["expected"]
+
+
+def test_a_second_sample_keeps_the_text_encoder_s_file_closed(tmp_path, monkeypatch, json_here):
+    """Its weights are gone, behind a sound header; whoever reads them gives another video."""
+    monkeypatch.setenv("S2V_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("S2V_KEPT_GB", "1")
+    files = build_tiny(tmp_path / "model")
+    model = ["--transformer", files.transformer, "--vae", files.vae, "--text-encoder", files.text_encoder]
+    shape = ["--prompt", "a dancer", "--steps", 1, "--width", 32, "--height", 32, "--frames", 5, "--device", "cpu"]
+
+    def video(name, *more, call=json_here):
+        call("sample", *model, *shape, "--out", tmp_path / name, *more)
+        return read_clip(tmp_path / name, frames=None).frames
+
+    fresh = video("fresh.mkv", "--fresh")
+    assert not (tmp_path / "cache" / "kept").exists()
+    first = video("first.mkv", call=json_of)
+    spoil(files.text_encoder)
+    second = video("second.mkv", call=json_of)
+    assert np.array_equal(first, fresh)
+    assert np.array_equal(second, fresh)
+    assert not np.array_equal(video("other.mkv", "--fresh"), fresh)
 
 
 def test_doctor_finds_what_is_there(tiny, tmp_path):

@@ -23,7 +23,19 @@ HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths",
 # A folder may import those to its left, never those to its right.
 # Files that stand above the stages (the command line and its kin) are not in the list: they may use all of it.
 ORDER = (
-    *("errors", "options", "files", "download", "litert", "onnxnet", "models", "get_models", "get_blazepose", "video"),
+    *(
+        "errors",
+        "options",
+        "files",
+        "download",
+        "litert",
+        "onnxnet",
+        "tensorfiles",
+        "models",
+        "get_models",
+        "get_blazepose",
+        "video",
+    ),
     *(
         "aist",
         "pose",
@@ -139,6 +151,7 @@ def test_everything_imported_is_a_dependency():
         "yaml": "pyyaml",
         "cv2": "controlnet-aux",
         "skimage": "controlnet-aux",
+        "psutil": "accelerate",
         "tokenizers": "transformers",
     }
     # Compiled on the user's machine, so only looked for.

@@ -50,7 +50,7 @@ def _possible(**values: Any) -> SampleSettings:
     values["window_frames"] = max(5, values["window_frames"])
     values["window_overlap"] = min(values["window_overlap"] // 4 * 4, values["window_frames"] - 1)
     if values["precision"] == "diffsynth":
-        values["solver"] = "euler"
+        values |= {"solver": "euler", "step_cache": 0.0}
     return SampleSettings(**values)
 
 

@@ -124,6 +124,8 @@ def _seconds_alone(prompt: Prompt, settings: SampleSettings, meta: Mapping[str, 
     if not isinstance(seconds, (int, float)) or not forwards:
         return None
     whole = trail(prompt, settings, meta.get("fingerprint", {}), str).forwards
+    if "step cache" in meta:
+        return float(seconds)  # what it left out it would leave out alone, and it shared nothing
     return float(seconds) * max(1.0, whole / forwards)
 
 

@@ -222,17 +222,20 @@ def _words(found: Estimate) -> dict[str, Any]:
     elif not found.left:
         time = "none"
     else:
-        time = f"about {_duration(found.seconds)}, from {found.measured} measured cells"
+        about = "at most" if found.step_cached else "about"
+        time = f"{about} {_duration(found.seconds)}, from {found.measured} measured cells"
     disk = "none"
     if found.left:
         about = "about" if found.disk_measured else "at most"
         disk = (
             f"{about} {_size(found.disk)} for the clips, meanwhile at most {_size(found.prefix_disk)} of shared latents"
         )
+    # Known only when the steps are there.
+    at_most = f", at most: {found.step_cached} cells leave some out (step_cache)" if found.step_cached else ""
     return {
         "cells": f"{found.cells} named, {found.distinct} distinct, {found.stored} stored, {found.left} to compute",
         "forwards": f"{found.forwards_alone} alone, {found.forwards_shared} shared ({found.saved:.1%} fewer), "
-        f"{found.forwards_left} left",
+        f"{found.forwards_left} left{at_most}",
         "text encodes": pair(found.text_encodes),
         "picture encodes": pair(found.picture_encodes),
         "LoRA loads": pair(found.lora_loads),

@@ -67,6 +67,10 @@ def sample(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the model's arithmetic between its layers; takes up to a minute.")
     ] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Encode prompt and pictures anew, and keep nothing of them for the next run."),
+    ] = False,
     memory: Memory = "auto",
     as_json: Json = False,
 ) -> None:
@@ -80,6 +84,7 @@ def sample(
         from ..video.still import read_mask, read_reference
         from ..video.write import write_clip
         from ..wan.engine import load_engine
+        from ..wan.kept import open_kept
         from ..wan.render import Renderer
 
         files = _files(transformer, vae, text_encoder, tokenizer, nano)
@@ -94,8 +99,15 @@ def sample(
             elif pose_video:
                 control = control_from_pose_video(pose_video, settings)
             words = _words(text, negative, subject, control.name if control else None)
+            kept = None if fresh else open_kept()
             engine = load_engine(
-                files, device=device, dtype=dtype, attention=attention, compiled=compiled, memory=memory
+                files,
+                device=device,
+                dtype=dtype,
+                attention=attention,
+                compiled=compiled,
+                memory=memory,
+                kept=kept,
             )
             engine.expected = settings
             show.say(f"Memory plan {engine.memory_plan()}")
@@ -121,6 +133,7 @@ def sample(
                 "attention": engine.form.attention.name,
                 "memory": engine.memory_plan().to_dict() if as_json else str(engine.memory_plan()),
                 "notes": list(renderer.notes),
+                **({"step cache": renderer.estimated.to_dict()} if renderer.estimated else {}),
                 "seconds": round(seconds, 2),
             }
         )

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ..wan.pictures import FPS
-from ..wan.settings import LoraUse, SampleSettings, options
+from ..wan.settings import LATE, LoraUse, SampleSettings, options
 
 if TYPE_CHECKING:
     from ..sweeps.axes import Cell
@@ -155,10 +155,13 @@ def _is_nano(files: Any) -> bool:
 def _sampler(number: int, settings: SampleSettings, loras: int) -> dict[str, Any]:
     values: list[Any] = []
     for entry in options(SampleSettings):
+        if entry.name in LATE:
+            continue
         values.append(getattr(settings, entry.name))
         if entry.name == "seed":
             # The browser's own field behind every seed.
             values.append("fixed")
+    values += [_NO_PRESET, float(FPS), *(getattr(settings, name) for name in LATE)]
     inputs = [
         {
             "name": name,
@@ -170,7 +173,7 @@ def _sampler(number: int, settings: SampleSettings, loras: int) -> dict[str, Any
         for name, kind, label in SOCKETS
     ]
     outputs = [{"name": label, "type": kind, "links": None} for _, kind, label in OUTPUTS]
-    return _node(number, SAMPLER, (0, 0), (_WIDTH, 900), inputs, outputs, [*values, _NO_PRESET, float(FPS)])
+    return _node(number, SAMPLER, (0, 0), (_WIDTH, 900), inputs, outputs, values)
 
 
 def _lora(number: int, use: LoraUse, link: int, count: int) -> dict[str, Any]:

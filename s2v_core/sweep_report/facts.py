@@ -18,6 +18,8 @@ from . import copies
 _NUMBER = re.compile(r"-?\d+(\.\d+)?$")
 # JavaScript's numbers are exact up to here.
 _EXACT = 2**53
+# What the page says of a cell's origin.
+_MADE = ("created", "seconds", "step cache", "versions", "fingerprint")
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def _cell(number: int, facts: CellFacts, sweep: Sweep, scores: Scores, names: Se
         "frames": facts.frames,
         "fps": float(facts.fps) if facts.fps else None,
         "size": list(facts.size) if facts.size else None,
-        "made": {name: meta[name] for name in ("created", "seconds", "versions", "fingerprint") if name in meta},
+        "made": {name: meta[name] for name in _MADE if name in meta},
         "copy": {
             "json": copies.settings_json(cell),
             "cli": copies.command_line(cell, sweep.scene),

@@ -31,7 +31,8 @@ class Estimate:
     distinct cells, sharing what is equal. ``forwards_left``: of what is left. ``text_encodes``, ``picture_encodes``,
     ``lora_loads``: (alone, shared). ``disk``: bytes that the cells left will take, at most where nothing was measured.
     ``prefix_disk``: bytes that shared latents take meanwhile, at most. ``seconds``: for what is left, or None where
-    nothing like it was measured; ``measured``: how many stored cells say so.
+    nothing like it was measured; ``measured``: how many stored cells say so. ``step_cached``: how many of the cells
+    left may leave forwards out (``step_cache``); theirs count in full, so that forwards and seconds are upper bounds.
     """
 
     cells: int
@@ -49,6 +50,7 @@ class Estimate:
     prefix_disk: int
     seconds: float | None
     measured: int
+    step_cached: int = 0
 
     @property
     def saved(self) -> float:
@@ -102,6 +104,7 @@ def estimate(work: Work, folder: Path | None = None) -> Estimate:
         prefix_disk=peak_states(work.todo, work.sharing) * max((_state(work, cell) for cell in work.todo), default=0),
         seconds=_seconds(work, measured),
         measured=len(measured),
+        step_cached=sum(effective(cell.settings).step_cache > 0 for cell in work.todo),
     )
 
 

@@ -11,6 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from ..errors import Interrupted, S2VError, SettingsError, StoreError
+from ..peak import Peak
 from ..video.clip import Clip
 from .axes import Cell, Sweep
 from .estimate import estimate_seconds
@@ -123,6 +124,7 @@ def run_work(
     seconds = estimate_seconds(work, store.folder)
     tell(Planned(sum(map(len, work.cells)), len(work.distinct), len(reused), work.sweeps, work.cells, seconds))
 
+    work.announce()
     computed: list[str] = []
     failed: dict[str, str] = {}
     clock = _Clock(work.sharing.forwards)
@@ -151,6 +153,7 @@ def run_work(
                     lent["on_latents"] = latents.append
                 try:
                     known = _facts(work, cell)
+                    peak = Peak()
                     clip = work.renderer(cell).render(
                         cell.prompt,
                         effective(cell.settings),
@@ -173,6 +176,10 @@ def run_work(
                 seconds = time.monotonic() - started
                 forwards = lender.forwards if lender else work.sharing.trails[cell.id].forwards
                 known |= {"seconds": round(seconds, 3), "forwards": forwards, **(facts or {})}
+                if report := getattr(work.renderer(cell), "estimated", None):
+                    known["step cache"] = report.to_dict()
+                if (most := peak.bytes()) is not None:
+                    known["peak_memory"] = most
                 store.put(cell, clip, known, latents=latents[-1] if latents else None)
                 computed.append(cell.id)
                 work.release(cell.id)

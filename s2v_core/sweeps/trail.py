@@ -18,7 +18,7 @@ from ..wan.pictures import TIME_STRIDE
 from ..wan.schedule import guidance_scales, sigmas, strengths
 from ..wan.settings import SampleSettings
 from ..wan.windows import plan_windows
-from .plan import RENDER_VERSION, brought_along, decisive
+from .plan import RENDER_VERSION, brought_along, cell_id, decisive
 
 SIDES = ("positive", "negative")
 
@@ -60,16 +60,20 @@ def trail(
 ) -> Trail:
     """The trail of a cell. ``fingerprint`` and ``lora_sha256`` as for ``plan.cell_id``, from whose rules the keys come.
 
-    Names, paths and how a schedule is written do not count, only what each step does.
+    Names, paths and how a schedule is written do not count, only what each step does. With step caching, what a step
+    does depends on what the ones before it predicted, which no state holds: such a cell has all keys for itself. Its
+    predictions are those that are made when none is estimated.
     """
     used = decisive(settings, fingerprint)
     levels: list[float] = sigmas(used.steps, used.shift, used.solver, used.denoise).tolist()
     names = ("width", "height", "frames", "fit", "tiling", "precision", "mask_edge", "window_frames", "window_overlap")
+    own = {"cell": cell_id(prompt, settings, fingerprint, lora_sha256)} if used.step_cache else {}
     ground = sha256_json(
         {
             "render": RENDER_VERSION,
             "fingerprint": brought_along(used, fingerprint),
             **{name: getattr(used, name) for name in names},
+            **own,
         }
     )
     texts = {"positive": prompt.text, "negative": prompt.negative}

@@ -24,7 +24,9 @@ class Renderer(Protocol):
 
     When it has an attribute ``shares_steps`` that is true, ``render`` also takes ``shared``, a ``wan.shared.Shared``;
     with ``gives_latents`` also ``on_latents``, which gets the finished latents before they are decoded. With
-    ``net_sizes``, a ``wan.flops.NetSizes``, times are carried from one size to another by arithmetic.
+    ``net_sizes``, a ``wan.flops.NetSizes``, times are carried from one size to another by arithmetic. With ``expect``
+    it hears the prompts and settings of all its cells before the first is rendered. ``estimated``, a
+    ``wan.step_cache.Estimated`` or None, says what step caching left out of the last rendering.
     """
 
     @property
@@ -76,6 +78,16 @@ class Work:
     def renderer(self, cell: Cell) -> Renderer:
         """Who renders a cell."""
         return self.pick(cell.scene, cell.settings)
+
+    def announce(self) -> None:
+        """Tell each renderer which cells are to be computed."""
+        wanted: dict[int, tuple[Renderer, list[Cell]]] = {}
+        for cell in self.todo:
+            renderer = self.renderer(cell)
+            wanted.setdefault(id(renderer), (renderer, []))[1].append(cell)
+        for renderer, cells in wanted.values():
+            if expect := getattr(renderer, "expect", None):
+                expect([(cell.prompt, effective(cell.settings)) for cell in cells])
 
     def sweep_of(self, cell: Cell) -> Sweep:
         """The first sweep that names a cell."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelFileError
+from ..errors import ModelFileError, SettingsError
 from .contents import CHOOSE, EIGHT_BIT, FileContents, inspect_file, require
 from .sizes import text_encoder_sizes, transformer_sizes, vae_sizes
 from .weights_file import read_tensors
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "FileContents", "Reading", "inspect_file", "load_text_encoder", "load_transformer", "load_vae",
+    "FileContents", "Reading", "check_text_encoder", "check_together", "inspect_file", "load_text_encoder",
+    "load_transformer", "load_vae",
     "text_encoder_sizes", "transformer_sizes", "vae_sizes",
 ]  # fmt: skip
 
@@ -78,6 +79,46 @@ def load_text_encoder(
     contents = require(path, "text_encoder")
     reader = _Reader(contents, device, dtype, reading)
     return _build(WanTextEncoder, text_encoder_sizes(contents), reader, list(contents.shapes))
+
+
+def check_text_encoder(path: str) -> dict[str, Any]:
+    """The sizes of a text encoder whose file has all that ``load_text_encoder`` wants of its header; no weight is read.
+
+    Raises what ``load_text_encoder`` raises for keys, shapes, types, and a file that is cut short.
+    """
+    from diffsynth.core.vram.initialization import skip_model_initialization
+    from diffsynth.models.wan_video_text_encoder import WanTextEncoder
+
+    contents = require(path, "text_encoder")
+    sizes = text_encoder_sizes(contents)
+    with skip_model_initialization():
+        net = WanTextEncoder(**sizes)
+    _check_fit(net, contents, list(contents.shapes))
+    return sizes
+
+
+def check_together(transformer: tuple[str, Any], text_encoder: tuple[str, Mapping[str, Any]], tokenizer: Any) -> None:
+    """Raise ``SettingsError`` when transformer, text encoder and tokenizer do not belong together.
+
+    ``transformer``: its path and the ``WanModel``; ``text_encoder``: its path and its sizes.
+    """
+    wanted, given = transformer[1].text_embedding[0].in_features, text_encoder[1]["dim"]
+    if wanted != given:
+        raise SettingsError(
+            "The transformer and the text encoder do not belong together.",
+            expected=f"text states of width {wanted} for {transformer[0]}",
+            got=f"width {given} from {text_encoder[0]}",
+            remedy="Choose the umT5-XXL encoder for Wan2.1 models.",
+        )
+    rows, tokens = text_encoder[1]["vocab"], len(tokenizer)
+    # An embedding is rounded up a little from its tokenizer's size (umT5: 256,384 for 256,300), never by so much.
+    if not rows // 4 <= tokens <= rows:
+        raise SettingsError(
+            "The tokenizer and the text encoder do not belong together.",
+            expected=f"a tokenizer of about {rows:,} tokens for {text_encoder[0]}",
+            got=f"{tokens:,} tokens",
+            remedy="Choose the tokenizer of umT5-XXL (google/umt5-xxl in the Wan2.1 repository).",
+        )
 
 
 def load_vae(

@@ -136,6 +136,14 @@ def weights_size(path: str | os.PathLike[str], net: str) -> int:
     return weights.size
 
 
+def weights_stamp(path: str | os.PathLike[str], net: str) -> tuple[tuple[int, int], ...]:
+    """Bytes and time of change of each file that ``net`` is loaded from: another stamp, other weights."""
+    weights = inspect_file(path, net).weights
+    assert weights is not None
+    facts = [Path(file).stat() for file in weights.files]
+    return tuple((fact.st_size, fact.st_mtime_ns) for fact in facts)
+
+
 def weights_sha256(
     path: str | os.PathLike[str], net: str, on_progress: Callable[[str, int, int], None] | None = None
 ) -> str:

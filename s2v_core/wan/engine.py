@@ -14,18 +14,27 @@ from ..errors import ModelFileError, SettingsError
 from ..files import remembered_sha256
 from .attention import pick_attention
 from .block import PLAIN, Form
-from .checkpoints import Reading, load_text_encoder, load_transformer, load_vae
-from .contents import weights_sha256, weights_size
+from .checkpoints import (
+    Reading,
+    check_text_encoder,
+    check_together,
+    load_text_encoder,
+    load_transformer,
+    load_vae,
+)
+from .contents import weights_sha256, weights_size, weights_stamp
 from .lora_file import Lora, load_lora, lora_stamp
 from .memory_plan import AUTO, FP8, MemoryPlan, check_memory, in_8_bits, net_needs, stays
 from .preview import fit_colours
 from .residence import NETS as NETS
 from .residence import Residence
-from .text import encode_text, find_tokenizer, load_tokenizer, tokenizer_files
+from .text import find_tokenizer, load_tokenizer, tokenizer_files
+from .text_states import check_policy, encode_states, finish_texts
 
 if TYPE_CHECKING:
     import torch
 
+    from .kept import Kept
     from .settings import SampleSettings
 
 log = logging.getLogger(__name__)
@@ -70,6 +79,11 @@ class Engine:
 
     ``mover(engine, names)`` brings parts to the device in the engine's place, where a host shares it out; no names mean
     that none is in use. ``expected``: what the parts are going to render, so that it knows how much room that takes.
+    ``reader(engine, names)`` reads parts in the place of ``read_again``, where a host shows and stops it.
+
+    The text encoder is read when a text comes whose states are neither remembered nor in ``kept``, the files of earlier
+    runs (None: there are none). ``text_encoder`` says how long it stays, see ``text_states.may_stay``. ``stamps``: the
+    ``weights_stamp`` of each net's files when they were read.
     """
 
     files: ModelFiles
@@ -83,6 +97,10 @@ class Engine:
     mover: Callable[[Engine, tuple[str, ...]], None] | None = field(default=None, repr=False)
     expected: SampleSettings | None = field(default=None, repr=False)
     form: Form = field(default=PLAIN, repr=False)
+    kept: Kept | None = field(default=None, repr=False)
+    text_encoder: str = "auto"
+    reader: Callable[[Engine, tuple[str, ...]], None] | None = field(default=None, repr=False)
+    stamps: dict[str, Any] = field(default_factory=dict, repr=False)
     memory: str = AUTO
     residence: Residence = field(init=False, repr=False)
     _planned: tuple[Any, ...] | None = field(default=None, repr=False)
@@ -96,10 +114,14 @@ class Engine:
     def use(self, *names: str) -> tuple[Any, ...]:
         """The named parts, on the device; the others leave it where the memory plan says so.
 
-        Parts that were released are read again: raises what ``load_engine`` raises for their files, and
+        Parts that are not loaded are read: raises what ``load_engine`` raises for their files, and
         ``DeviceMemoryError`` where the device has no room for these parts under any plan.
         """
-        self.read_again(*names)
+        missing = tuple(name for name in names if name not in self.parts)
+        if missing and self.reader:
+            self.reader(self, missing)
+        elif missing:
+            self.read_again(*missing)
         if self.mover:
             self.mover(self, names)
         elif self.offload:
@@ -147,16 +169,21 @@ class Engine:
 
         The next ``use`` reads the weights from their files again, as they are there then.
         """
-        import torch
-
-        with torch.inference_mode(False), torch.no_grad():
-            self.residence.leave(*(net for net, parts in NETS.items() if not names or set(parts) & set(names)))
-            for name in names or tuple(self.parts):
-                if (net := self.parts.pop(name, None)) is not None:
-                    net.to("meta")
+        self.let_go(*(names or tuple(self.parts)))
         for kept in (self._texts, self._loras, self.grey):
             kept.clear()
         self.constants = None
+
+    def let_go(self, *names: str) -> None:
+        """``release`` of weights alone."""
+        import torch
+
+        with torch.inference_mode(False), torch.no_grad():
+            if nets := [net for net, parts in NETS.items() if set(parts) & set(names)]:
+                self.residence.leave(*nets)
+            for name in names:
+                if (net := self.parts.pop(name, None)) is not None:
+                    net.to("meta")
 
     def read_again(
         self,
@@ -164,29 +191,31 @@ class Engine:
         on_progress: Callable[[int, int, str], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
-        """Read those of the named parts (all without a name) that were released. As ``load_engine``."""
+        """Read those of the named parts (all without a name) that are not loaded. As ``load_engine``."""
         wanted = set(names or (part for parts in NETS.values() for part in parts)) - set(self.parts)
         nets = [net for net, parts in NETS.items() if wanted & set(parts)]
         if nets:
             where = (self.device, self.dtype, self.offload)
+            self.stamps |= _stamps(self.files, nets)
             found = _read_parts(self.files, nets, where, on_progress, should_stop, self.memory == FP8)
             self.parts.update({name: net for name, net in found.items() if name not in self.parts})
 
-    def text_states(self, text: str) -> torch.Tensor:
-        """``encode_text``, remembered: [1, 512, text dim] on the CPU (4 MB each for the real encoder).
+    def text_states(self, text: str, should_stop: Callable[[], bool] | None = None) -> torch.Tensor:
+        """``encode_states``, remembered: [1, 512, text dim] on the CPU (4 MB each for the real encoder).
 
-        Of more than 64 texts the ones used longest ago are dropped.
+        Of more than 64 texts the ones used longest ago are dropped. ``should_stop``: asked while the encoder is read.
         """
         states = self._texts.pop(text, None)
         if states is None:
-            (encoder,) = self.use("text_encoder")
-            states = self.within_memory(
-                ("text_encoder",), lambda: encode_text(encoder, self.tokenizer, text, self.device).cpu()
-            )
+            states = encode_states(self, text, should_stop)
         self._texts[text] = states  # at the end: the order is that of the last use
         while len(self._texts) > _TEXTS:
             self._texts.pop(next(iter(self._texts)))
         return states
+
+    def finish_texts(self, awaited: list[str] | None = None, should_stop: Callable[[], bool] | None = None) -> None:
+        """See ``text_states.finish_texts``."""
+        finish_texts(self, [] if awaited is None else awaited, _TEXTS - 2, should_stop)
 
     def lora(self, path: str) -> Lora:
         """``load_lora``, remembered until the file changes; beyond 4 GiB in all the ones used longest ago are dropped.
@@ -232,27 +261,30 @@ def engine_identity(
     ``form``: the one that ``load_engine`` makes without further arguments, if not given. ``memory``: of the plans only
     ``fp8`` changes bits, and is named.
     """
-    from importlib.metadata import version
-
-    import torch
-
     found = {
         f"{name.replace('_', ' ')} sha256": weights_sha256(path, name, on_progress)
         for name, path in files.weights().items()
     }
     for file in tokenizer_files(find_tokenizer(files.text_encoder, files.tokenizer)):
         found[f"{file.name} sha256"] = remembered_sha256(file, on_progress)
+    form = form or Form(pick_attention("auto", device, dtype))
+    stored = {"blocks stored as": "float8_e4m3fn, one scale a row"} if memory == FP8 else {}
+    return {**found, **computing(device, dtype), **form.identity(), **stored}
+
+
+def computing(device: str, dtype: torch.dtype) -> dict[str, str]:
+    """The part of an identity that all nets have in common: number type, device, versions."""
+    from importlib.metadata import version
+
+    import torch
+
     place = torch.device(device)
-    where = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type
     return {
-        **found,
         "dtype": str(dtype).removeprefix("torch."),
-        "device": where,
+        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
         "torch": torch.__version__,
         "diffsynth": version("diffsynth"),
         "arithmetic": str(_ARITHMETIC),
-        **(form or Form(pick_attention("auto", device, dtype))).identity(),
-        **({"blocks stored as": "float8_e4m3fn, one scale a row"} if memory == FP8 else {}),
     }
 
 
@@ -263,21 +295,26 @@ def load_engine(
     dtype: str = "auto",
     attention: str = "auto",
     compiled: bool = False,
+    kept: Kept | None = None,
+    text_encoder: str = "auto",
     memory: str = AUTO,
     on_progress: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Engine:
-    """Load the four nets and the tokenizer.
+    """Load transformer, VACE blocks, VAE and tokenizer; of the text encoder the header, the rest when a text needs it.
 
     ``device``: "auto", "cpu", "cuda", "cuda:1", "mps"... ``dtype``: one of ``DTYPES``; "auto" is bfloat16 on a GPU, and
     float32 on a CPU unless the transformer's files are large. ``attention``: one of ``attention.KERNELS``.
     ``compiled``: see ``compiled``; compiling takes up to a minute. Neither matters for ``precision="diffsynth"``.
+    ``kept``: where text states and latents of pictures are kept between runs (``kept.open_kept()``), None for nowhere.
+    ``text_encoder``: "keep", "release" or "auto", see ``text_states.may_stay``.
     ``memory``: one of ``memory_plan.CHOICES``; "auto" takes the quickest plan for which there is room when the engine
     is first used, and "fp8" also stores the transformer's blocks in 8 bits, which changes the pixels and cells' ids.
     ``on_progress(done, total, what)`` counts bytes.
     Raises ``ModelFileError`` for a file that is missing, damaged or of another kind; ``SettingsError`` for a device
     or a kernel that is not there, and where torch cannot compile; ``Interrupted`` when ``should_stop`` says so.
     """
+    check_policy(text_encoder)
     keep_off_the_network()
     device = pick_device(device)
     check_memory(memory, device)
@@ -285,9 +322,12 @@ def load_engine(
     form = Form(pick_attention(attention, device, kind))
     offload = device != "cpu"
     place = find_tokenizer(files.text_encoder, files.tokenizer)
-    parts = _read_parts(files, list(NETS), (device, kind, offload), on_progress, should_stop, memory == FP8)
+    sizes = check_text_encoder(files.text_encoder)
+    nets = [net for net in NETS if net != "text_encoder"]
+    stamps = _stamps(files, nets)
+    parts = _read_parts(files, nets, (device, kind, offload), on_progress, should_stop, memory == FP8)
     tokenizer = load_tokenizer(place)
-    check_sizes(files, parts["dit"], parts["text_encoder"], tokenizer)
+    check_together((files.transformer, parts["dit"]), (files.text_encoder, sizes), tokenizer)
     log.info("Wan-VACE loaded on %s as %s", device, kind)
     if compiled:
         from .compiled import compile_form
@@ -295,7 +335,18 @@ def load_engine(
         if on_progress:
             on_progress(1, 1, "compiling")
         form = compile_form(form, parts["dit"], device, kind)
-    return Engine(files, parts, tokenizer, device, kind, offload, form=form, memory=memory)
+    return Engine(
+        *(files, parts, tokenizer, device, kind, offload),
+        form=form,
+        memory=memory,
+        kept=kept,
+        text_encoder=text_encoder,
+        stamps=stamps,
+    )
+
+
+def _stamps(files: ModelFiles, nets: list[str]) -> dict[str, Any]:
+    return {net: weights_stamp(files.weights()[net], net) for net in nets}
 
 
 def _read_parts(
@@ -350,27 +401,6 @@ def _read_parts(
     done = total
     say("done")
     return parts
-
-
-def check_sizes(files: ModelFiles, dit: Any, text_encoder: Any, tokenizer: Any) -> None:
-    """Raise ``SettingsError`` when transformer, text encoder and tokenizer do not belong together."""
-    wanted, given = dit.text_embedding[0].in_features, text_encoder.dim
-    if wanted != given:
-        raise SettingsError(
-            "The transformer and the text encoder do not belong together.",
-            expected=f"text states of width {wanted} for {files.transformer}",
-            got=f"width {given} from {files.text_encoder}",
-            remedy="Choose the umT5-XXL encoder for Wan2.1 models.",
-        )
-    rows, tokens = text_encoder.token_embedding.num_embeddings, len(tokenizer)
-    # An embedding is rounded up a little from its tokenizer's size (umT5: 256,384 for 256,300), never by so much.
-    if not rows // 4 <= tokens <= rows:
-        raise SettingsError(
-            "The tokenizer and the text encoder do not belong together.",
-            expected=f"a tokenizer of about {rows:,} tokens for {files.text_encoder}",
-            got=f"{tokens:,} tokens",
-            remedy="Choose the tokenizer of umT5-XXL (google/umt5-xxl in the Wan2.1 repository).",
-        )
 
 
 def pick_device(name: str) -> str:

@@ -67,6 +67,13 @@ def check_steps(settings: SampleSettings) -> None:
             got=settings.solver,
             remedy="Use precision float32.",
         )
+    if settings.precision == "diffsynth" and settings.step_cache:
+        raise SettingsError(
+            f"With step_cache {settings.step_cache:g} nothing is bit for bit as with DiffSynth.",
+            expected="step_cache 0 with precision diffsynth",
+            got=f"{settings.step_cache:g}",
+            remedy="Use precision float32, or step_cache 0.",
+        )
 
 
 def check_windows(settings: SampleSettings) -> None:

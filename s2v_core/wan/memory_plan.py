@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
@@ -242,13 +241,11 @@ def free_memory(device: str) -> int | None:
     return available_memory() if place.type == "cpu" else None
 
 
-def available_memory() -> int | None:
-    """Bytes of main memory that programs can take without others being paged out; None where that is not told."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), None)
+def available_memory() -> int:
+    """Bytes of main memory that programs can take without others being paged out."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def gigabytes(size: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -68,6 +69,13 @@ def as_references(references: References) -> tuple[Image, ...]:
     if isinstance(references, np.ndarray) and references.ndim != 4:
         return (references,)
     return tuple(references)
+
+
+def array_sha256(pixels: np.ndarray[Any, Any]) -> str:
+    """Hex sha256 of an array's values, type and shape."""
+    digest = hashlib.sha256(f"{pixels.dtype} {list(pixels.shape)}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
 def cut(what: str, frames: int, settings: SampleSettings) -> Notes:

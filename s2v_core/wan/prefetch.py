@@ -44,7 +44,7 @@ class SideStream:
 
         self._device = torch.device(device)
         self._stream = torch.cuda.Stream(self._device)
-        self._left = int((available_memory() or 0) * _PINNED_SHARE)
+        self._left = int(available_memory() * _PINNED_SHARE)
 
     def start(self, homes: Sequence[torch.Tensor]) -> Any:
         """Begin to copy."""

@@ -39,7 +39,8 @@ def find_preset(name: Any) -> Preset:
 
 
 _GUIDANCE = {"guidance_schedule": "", "guidance_from": 0, "guidance_to": SampleSettings.guidance_to}
-_PLAIN: Mapping[str, Any] = {**_GUIDANCE, "cfg_zero": False, "zero_init_steps": 0, "guidance_rescale": 0.0}
+_EXACT = {"cfg_zero": False, "zero_init_steps": 0, "guidance_rescale": 0.0, "step_cache": 0.0}
+_PLAIN: Mapping[str, Any] = {**_GUIDANCE, **_EXACT}
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {

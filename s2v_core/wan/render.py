@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ..prompts.prompt import Prompt
 from ..video.clip import Clip
@@ -17,11 +14,12 @@ from .engine import Engine
 from .flops import NetSizes
 from .lora_file import lora_sha256
 from .masks import as_mask
-from .pictures import Image, References, as_references
+from .pictures import References, array_sha256, as_references
 from .sampler import Step, sample
 from .schedule import needs_negative
 from .settings import SampleSettings
 from .shared import Shared
+from .step_cache import Estimated
 from .vace import Conditioning, ControlContext, encode_pictures, join
 
 if TYPE_CHECKING:
@@ -35,8 +33,9 @@ class Renderer:
     ``control``: the pose video, or None. ``reference``: uint8 [H, W, 3], several of them in their order, or None.
     ``mask``: what ``as_mask`` takes; where it is black the control video is kept. ``start``: the clip to begin from
     when ``denoise`` is below 1. ``notes`` says, after a rendering, what was fitted or cut, which part of a LoRA was
-    left out, and when memory ran out. ``on_hash(path, done, size)`` hears how far the reading of a model file for its
-    sha256 is.
+    left out, and when memory ran out. ``estimated``: what step caching left out of the last rendering, None where it
+    was off. ``on_hash(path, done, size)`` hears how far the reading of a model file for its sha256 is. ``awaited``:
+    texts of the renderings that are to come.
     """
 
     engine: Engine
@@ -46,6 +45,8 @@ class Renderer:
     mask: Any = None
     start: Clip | None = None
     notes: tuple[str, ...] = ()
+    estimated: Estimated | None = None
+    awaited: list[str] = field(default_factory=list, repr=False)
     _pictures: dict[tuple[Any, ...], ControlContext] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -68,6 +69,10 @@ class Renderer:
     def gives_latents(self) -> bool:
         """``render`` can hand out the latents of the finished clip."""
         return True
+
+    def expect(self, wanted: Iterable[tuple[Prompt, SampleSettings]]) -> None:
+        """Hear what is going to be rendered, so that the text encoder encodes all of its texts at once."""
+        self.awaited[:] = needed_texts(wanted)
 
     def lora_sha256(self, file: str) -> str:
         """The sha256 of a LoRA file; raises ``LoraError`` when it is missing or no LoRA."""
@@ -115,17 +120,21 @@ class Renderer:
         ``noise(latent shape)``: starting noise in place of what the seed draws. Neither is in the fingerprint.
         """
         self.engine.expected = settings
+        self.estimated = None
         pictures = self._encode(settings)
-        positive = self.engine.text_states(prompt.text) if states[0] is None else states[0]
+        positive = self.engine.text_states(prompt.text, should_stop) if states[0] is None else states[0]
         # Without guidance the negative prompt plays no part: the positive one stands in, unused.
         negative = positive
         if needs_negative(settings):
-            negative = self.engine.text_states(prompt.negative) if states[1] is None else states[1]
+            negative = self.engine.text_states(prompt.negative, should_stop) if states[1] is None else states[1]
+        self.awaited[:] = [text for text in self.awaited if text not in (prompt.text, prompt.negative)]
+        self.engine.finish_texts(self.awaited, should_stop)
         conditioning = join(positive, negative, pictures, settings)
         if noise:
             conditioning = replace(conditioning, noise=noise(conditioning.latent_shape))
         self.notes = conditioning.notes
         told: list[str] = []
+        estimated: list[Estimated] = []
         latents = sample(
             self.engine,
             conditioning,
@@ -134,8 +143,10 @@ class Renderer:
             on_note=told.append,
             should_stop=should_stop,
             shared=shared,
+            on_estimated=estimated.append,
         )
-        self.notes = (*conditioning.notes, *told)
+        self.estimated = estimated[0] if estimated else None
+        self.notes = (*conditioning.notes, *told, *(report.say() for report in estimated))
         return latents, conditioning
 
     def _encode(self, settings: SampleSettings) -> ControlContext:
@@ -148,21 +159,21 @@ class Renderer:
         return self._pictures[key]
 
 
+def needed_texts(wanted: Iterable[tuple[Prompt, SampleSettings]]) -> list[str]:
+    """The texts that renderings need, each once, in their order."""
+    pairs = [(prompt.text, *([prompt.negative] if needs_negative(settings) else [])) for prompt, settings in wanted]
+    return list(dict.fromkeys(text for pair in pairs for text in pair))
+
+
 def picture_fingerprint(control: Clip | None, reference: References, mask: Any, start: Clip | None) -> dict[str, str]:
     """The sha256 of each picture that steers a rendering; see ``Renderer`` for what they are."""
     found = {
         "control": control.sha256() if control else "",
-        "reference": " ".join(_image_sha256(picture) for picture in as_references(reference)),
+        "reference": " ".join(array_sha256(picture) for picture in as_references(reference)),
     }
     # Named only when they are there: what was rendered without them before is still found.
     if (shares := as_mask(mask)) is not None:
-        found["mask"] = _image_sha256(shares)
+        found["mask"] = array_sha256(shares)
     if start is not None:
         found["start"] = start.sha256()
     return found
-
-
-def _image_sha256(image: Image) -> str:
-    digest = hashlib.sha256(f"{image.dtype} {list(image.shape)}".encode())
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()

@@ -20,6 +20,7 @@ from .schedule import TRAIN_TIMESTEPS, guidance_scales, needs_negative, sigmas, 
 from .settings import SampleSettings
 from .shared import Shared, State
 from .solvers import make_solver
+from .step_cache import Estimated, StepCache
 from .transformer import Constants
 from .vace import Conditioning
 from .windows import Window, blend, plan_windows
@@ -52,12 +53,14 @@ def sample(
     on_note: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     shared: Shared | None = None,
+    on_estimated: Callable[[Estimated], None] | None = None,
 ) -> torch.Tensor:
     """Latents [1, 16, T, H/8, W/8] of one rendering, without the reference's latent frames.
 
     With ``precision="diffsynth"`` they are those of DiffSynth's pipeline, bit for bit. ``should_stop`` is asked before
     every step, and before every window of a long clip. ``on_note`` hears, in sentences, what of a LoRA is not used.
     ``shared``: steps and predictions of other renderings that begin like this one; the result is the same, bit for bit.
+    ``on_estimated`` hears at the end what step caching left out, where it is on.
     Where the device's memory runs out, the next memory plan is taken up and the prediction that failed is computed
     again (``Engine.within_memory``); the result is the same.
     Raises ``Interrupted``; ``DeviceMemoryError``; ``LoraError`` for a LoRA that does not fit; ``SettingsError`` for
@@ -68,7 +71,8 @@ def sample(
     _check_same_size(conditioning, settings)
     kind = engine.dtype if settings.precision == "diffsynth" else torch.float32
     levels = sigmas(settings.steps, settings.shift, settings.solver, settings.denoise)
-    known = shared.latest() if shared else None
+    # What step caching remembers is in no state, so that such a rendering goes its whole way.
+    known = shared.latest() if shared and not settings.step_cache else None
     advance = make_solver(settings.solver, levels)
     if known:
         latents = known.latents.to(engine.device)
@@ -82,12 +86,19 @@ def sample(
         (settings.window_frames - 1) // TIME_STRIDE + 1,
         settings.window_overlap // TIME_STRIDE,
     )
+    cache = StepCache(settings, levels, len(windows)) if settings.step_cache else None
     loras = [(engine.lora(use.file), use) for use in settings.loras]
     contexts = {"positive": conditioning.positive}
     if needs_negative(settings):
         contexts["negative"] = conditioning.negative
     steered = any(control or (reference and conditioning.references) for control, reference in hints)
     vace_context = conditioning.vace_context if steered else None
+
+    def steering(index: int) -> tuple[float, ...]:
+        """The strengths of what is there."""
+        if vace_context is None:
+            return ()
+        return hints[index] if conditioning.references else hints[index][:1]
 
     def check_stop(index: int) -> None:
         if should_stop and should_stop():
@@ -115,7 +126,10 @@ def sample(
         for index, scale in list(enumerate(scales))[first:]:
             check_stop(index)
             # The constants hold for one state of the LoRAs.
-            if active.set_step(index, settings.steps) or index == first:
+            changed = active.set_step(index, settings.steps)
+            if cache and (changed or (index and steering(index) != steering(index - 1))):
+                cache.forget()
+            if changed or index == first:
                 given = (contexts, vace_context, tuple(latents.shape), conditioning.references)
                 acting = [(lora, (use.strength_at(index, settings.steps), use.scope)) for lora, use in loras]
                 whole = _prepared(engine, (dit, vace), given, settings.precision == "diffsynth", acting)
@@ -126,9 +140,15 @@ def sample(
             if index < settings.zero_init_steps:
                 velocity = torch.zeros_like(latents)
             else:
-                velocity = predict("positive", index, latents)
+                sides = ("positive", "negative") if scale != 1.0 else ("positive",)
+                made = cache.estimate(index, sides) if cache else None
+                if made is None:
+                    made = {side: predict(side, index, latents) for side in sides}
+                    if cache:
+                        cache.keep(index, made)
+                velocity = made["positive"]
                 if scale != 1.0:
-                    other = predict("negative", index, latents)
+                    other = made["negative"]
                     velocity = guide(
                         velocity, other, scale, cfg_zero=settings.cfg_zero, rescale=settings.guidance_rescale
                     )
@@ -139,6 +159,8 @@ def sample(
             if on_step:
                 clean = (before - velocity * levels[index])[:, :, conditioning.references :]
                 on_step(Step(index, settings.steps, float(levels[index]), clean, engine.preview_colours))
+    if cache and on_estimated:
+        on_estimated(cache.report())
     return latents[:, :, conditioning.references :]
 
 

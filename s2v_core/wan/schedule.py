@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .scales import parse_scales, say_scales
 from .settings import ADVANCED, SampleSettings
+from .step_cache import estimable
 
 if TYPE_CHECKING:
     import torch
@@ -69,8 +70,8 @@ def plainest(
     """The settings that give the same pixels with as much as possible at its default.
 
     What says the same in two ways becomes one: a window over all steps, a list of equal numbers, a rescaling without
-    guidance, windows that are longer than the video. ``control``, ``reference`` and ``mask``: whether there is one;
-    the settings of what is not there become plain too.
+    guidance, windows that are longer than the video, step caching in too few steps. ``control``, ``reference`` and
+    ``mask``: whether there is one; the settings of what is not there become plain too.
     """
     changes: dict[str, Any] = {}
     scales = guidance_scales(settings)
@@ -84,7 +85,7 @@ def plainest(
         changes |= {"cfg_zero": False, "guidance_rescale": 0.0}
     for name, used in zip(("control", "reference"), zip(*strengths(settings), strict=True), strict=True):
         changes |= _plain_window(settings, name, used)
-    unused = []
+    unused = [] if estimable(settings) else ["step_cache"]
     if settings.frames <= settings.window_frames:
         unused += ["window_frames", "window_overlap"]
     if not mask:

@@ -16,7 +16,7 @@ from .limits import check_size, check_steps, check_windows
 from .lora_use import LoraUse
 from .scales import MOST_STEPS, parse_scales, say_scales
 
-__all__ = ["ADVANCED", "LoraUse", "Option", "SampleSettings", "check", "option", "options"]
+__all__ = ["ADVANCED", "LATE", "LoraUse", "Option", "SampleSettings", "check", "option", "options"]
 
 _GUIDANCE = (0.0, 30.0)
 
@@ -140,6 +140,14 @@ class SampleSettings:
     window_overlap: int = number(
         16, "Frames that two windows share and blend in, a multiple of 4; less than a window.", 0, 996, 4
     )
+    step_cache: float = number(
+        0.0,
+        "Approximate, 0 is off: do without the model in steps whose prediction is expected to change by less than this "
+        "share since it last ran. 0.03 is careful, 0.1 quick; the notes say what was left out.",
+        0.0,
+        10.0,
+        0.005,
+    )
 
     def __post_init__(self) -> None:
         settle(self)
@@ -172,3 +180,5 @@ def _added() -> tuple[str, ...]:
 
 # The settings that came after the first release, in the order of the forms.
 ADVANCED = _added()
+# Those of them that came when forms had other fields behind the settings already. They stand behind those.
+LATE = ("step_cache",)

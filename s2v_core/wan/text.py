@@ -88,14 +88,7 @@ def encode_text(encoder: Any, tokenizer: Any, text: str, device: str) -> torch.T
     """
     import torch
 
-    tokens = token_ids(tokenizer, text)
-    if len(tokens) > MAX_TOKENS:
-        raise SettingsError(
-            f"The prompt that begins with {text[:40]!r} is too long.",
-            expected=f"at most {MAX_TOKENS} tokens (about 350 English words)",
-            got=f"{len(tokens)} tokens",
-            remedy="Shorten it.",
-        )
+    tokens = prompt_tokens(tokenizer, text)
     padding = MAX_TOKENS - len(tokens)
     with torch.no_grad():
         ids = torch.tensor([tokens + [tokenizer.pad_token_id] * padding], device=device)
@@ -135,9 +128,29 @@ def fit_states(states: torch.Tensor, width: int) -> torch.Tensor:
             got=f"{used} tokens",
             remedy="Shorten it.",
         )
-    fitted = torch.zeros((1, MAX_TOKENS, width), dtype=states.dtype)
-    fitted[:, : states.shape[1]] = states[:, :MAX_TOKENS].cpu()
-    return fitted
+    return pad_states(states[:, :MAX_TOKENS].cpu())
+
+
+def prompt_tokens(tokenizer: Any, text: str) -> list[int]:
+    """``token_ids`` of a prompt. Raises ``SettingsError`` for more than 512."""
+    tokens = token_ids(tokenizer, text)
+    if len(tokens) > MAX_TOKENS:
+        raise SettingsError(
+            f"The prompt that begins with {text[:40]!r} is too long.",
+            expected=f"at most {MAX_TOKENS} tokens (about 350 English words)",
+            got=f"{len(tokens)} tokens",
+            remedy="Shorten it.",
+        )
+    return tokens
+
+
+def pad_states(states: torch.Tensor) -> torch.Tensor:
+    """States [1, n, text dim] of a text's own tokens as [1, 512, text dim]: zero behind the last one."""
+    import torch
+
+    padded = torch.zeros((1, MAX_TOKENS, states.shape[2]), dtype=states.dtype)
+    padded[:, : states.shape[1]] = states
+    return padded
 
 
 def token_ids(tokenizer: Any, text: str) -> list[int]:

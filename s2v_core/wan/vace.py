@@ -17,7 +17,7 @@ from ..prompts.prompt import Prompt
 from ..video.clip import Clip
 from .engine import Engine
 from .masks import DRAWN, Mask, fit_mask
-from .pictures import FPS, TIME_STRIDE, References, fit_control, fit_references, fit_start
+from .pictures import FPS, TIME_STRIDE, References, array_sha256, fit_control, fit_references, fit_start
 from .settings import SampleSettings
 from .vae import fast_vae
 from .vae_stream import encode_parts
@@ -93,6 +93,7 @@ def condition(
     """
     positive = engine.text_states(prompt.text)
     negative = engine.text_states(prompt.negative)
+    engine.finish_texts()
     pictures = encode_pictures(engine, settings, control, reference, mask, start)
     return join(positive, negative, pictures, settings)
 
@@ -142,11 +143,10 @@ def encode_pictures(
         if fitted_control is not None or pictures:
             context = _vace_context(engine, settings, fitted_control, fitted_mask, pictures).cpu()
         if fitted_start is not None:
-            (vae,) = engine.use("vae")
             # References are single pictures and need no tiles (DiffSynth makes none here either).
             exact = settings.precision == "diffsynth"
-            parts = [encode(engine, vae, pixels(engine, picture), False, exact) for picture in pictures]
-            parts.append(encode(engine, vae, pixels(engine, fitted_start), settings.tiling, exact))
+            parts = [_latents(engine, picture, False, exact) for picture in pictures]
+            parts.append(_latents(engine, fitted_start, settings.tiling, exact))
             begin = torch.concat(parts, dim=2).cpu()
     return ControlContext(context, len(pictures), fps, notes, begin)
 
@@ -157,23 +157,19 @@ def _vace_context(
     """[1, 96, references + T, H/8, W/8] of pictures that have the size of the settings."""
     import torch
 
-    (vae,) = engine.use("vae")
     how = (settings.tiling, settings.precision == "diffsynth")
     if control is None or mask is None:
-        inactive = _grey(engine, vae, settings, *how)
-        reactive = inactive if control is None else encode(engine, vae, pixels(engine, control), *how)
+        inactive = _grey(engine, settings, *how)
+        reactive = inactive if control is None else _latents(engine, control, *how)
         shares = torch.ones((1, VAE_STRIDE**2, *inactive.shape[2:]), dtype=engine.dtype, device=engine.device)
     else:
-        levels = torch.from_numpy(np.ascontiguousarray(mask)).to(torch.float32)
-        drawn = levels.to(dtype=engine.dtype, device=engine.device)[None, None] * (1 / DRAWN)
-        video = pixels(engine, control)
-        inactive = encode(engine, vae, video * (1 - drawn), *how)
-        reactive = encode(engine, vae, video * drawn, *how)
-        shares = mask_shares(drawn)
+        inactive = _latents(engine, control, *how, mask=mask, drawn=False)
+        reactive = _latents(engine, control, *how, mask=mask, drawn=True)
+        shares = mask_shares(_drawn(engine, mask))
     latents = torch.concat((inactive, reactive), dim=1)
     if references:
         # One by one: in a list DiffSynth's encoder takes ever larger tiles (its issue 1224).
-        fronts = [encode(engine, vae, pixels(engine, picture), *how) for picture in references]
+        fronts = [_latents(engine, picture, *how) for picture in references]
         front = torch.concat(fronts, dim=2)
         latents = torch.concat((torch.concat((front, torch.zeros_like(front)), dim=1), latents), dim=2)
         shares = torch.concat((torch.zeros_like(shares[:, :, :1]).expand(-1, -1, len(fronts), -1, -1), shares), dim=2)
@@ -217,18 +213,67 @@ def encode(engine: Engine, vae: Any, video: torch.Tensor, tiling: bool, exact: b
     return encoded.to(dtype=engine.dtype, device=engine.device)
 
 
-def _grey(engine: Engine, vae: Any, settings: SampleSettings, tiling: bool, exact: bool) -> torch.Tensor:
+def _latents(
+    engine: Engine, clip: Clip, tiling: bool, exact: bool, *, mask: Mask | None = None, drawn: bool = True
+) -> torch.Tensor:
+    """``encode`` of a clip, on the engine's device. ``mask``: the rest is grey, of what is ``drawn`` anew or is not."""
+
+    def video() -> torch.Tensor:
+        whole = pixels(engine, clip)
+        if mask is None:
+            return whole
+        shares = _drawn(engine, mask)
+        return whole * (shares if drawn else 1 - shares)
+
+    def content() -> dict[str, Any]:
+        found: dict[str, Any] = {"frames": array_sha256(clip.frames)}
+        return found if mask is None else found | {"mask": array_sha256(mask), "drawn": drawn}
+
+    return _encoded(engine, content, video, tiling, exact)
+
+
+def _grey(engine: Engine, settings: SampleSettings, tiling: bool, exact: bool) -> torch.Tensor:
     """Latents of a grey video: what VACE redraws of a video without a mask is all of it. Kept for each size."""
     import torch
 
     shape = (1, 3, settings.frames, settings.height, settings.width)
     key = (*shape, tiling, exact)
     if key not in engine.grey:
-        grey = torch.zeros(shape, dtype=engine.dtype, device=engine.device)  # 0 is the middle of -1..1
         while len(engine.grey) >= _GREY_SIZES:
             engine.grey.pop(next(iter(engine.grey)))
-        engine.grey[key] = encode(engine, vae, grey, tiling, exact).cpu()
+
+        def grey() -> torch.Tensor:
+            return torch.zeros(shape, dtype=engine.dtype, device=engine.device)  # 0 is the middle of -1..1
+
+        engine.grey[key] = _encoded(engine, lambda: {"grey": shape}, grey, tiling, exact).cpu()
     return engine.grey[key].to(engine.device)
+
+
+def _encoded(
+    engine: Engine,
+    content: Callable[[], dict[str, Any]],
+    video: Callable[[], torch.Tensor],
+    tiling: bool,
+    exact: bool,
+) -> torch.Tensor:
+    """``encode``, or what is ``kept`` of it. ``content``: what the video is made of."""
+
+    def make() -> torch.Tensor:
+        (vae,) = engine.use("vae")
+        return encode(engine, vae, video(), tiling, exact)
+
+    if engine.kept is None:
+        return make()
+    made_of = {**content(), "tiles": TILE if tiling else None, "exact": exact}
+    return engine.kept.tensor(engine, "vae", made_of, make).to(engine.device)
+
+
+def _drawn(engine: Engine, mask: Mask) -> torch.Tensor:
+    """A mask as [1, 1, T, H, W] from 0 to 1, on the device."""
+    import torch
+
+    levels = torch.from_numpy(np.ascontiguousarray(mask)).to(torch.float32)
+    return levels.to(dtype=engine.dtype, device=engine.device)[None, None] * (1 / DRAWN)
 
 
 def pixels(engine: Engine, clip: Clip) -> torch.Tensor:

@@ -8,11 +8,12 @@ from tests.host.browser import Browser
 
 GRID = "app.graph.nodes.find((node) => node.type === 'Skeleton2Video_SweepGrid')"
 LORA = "article.safetensors"
+STEPS = 24  # enough that a slow page can stop a run before it is at its end
 SIZE = {"width": 64, "height": 64, "frames": 5, "shift": 5.0, "control_strength": 1.0}
 PLAIN = {"fit": "letterbox", "solver": "euler", "precision": "float32", "tiling": False}
 
 
-def graph(name: str, *, steps: int = 4, guidance: str = "1, 3", strengths: str = "0, 1") -> dict[str, Any]:
+def graph(name: str, *, steps: int = STEPS, guidance: str = "1, 3", strengths: str = "0, 1") -> dict[str, Any]:
     """In API form; the nano model, small pictures. Node 7 runs the sweep, 8 shows it, 10 is the sampler."""
 
     def node(kind: str, **inputs: Any) -> dict[str, Any]:

@@ -173,10 +173,10 @@ def on_the_cpu():
     """Beside one of the host's own models."""
     plug_in(None)
     engine = engine_of_its_own()
-    found = {"adopted": loaded(), "sizes": sizes(engine)}
+    found = {"adopted": loaded()}
     native = comfy.model_patcher.ModelPatcher(torch.nn.Linear(4, 4), torch.device("cpu"), torch.device("cpu"))
     management.load_models_gpu([native])
-    found |= {"first": render(engine), "both": loaded()}
+    found |= {"first": render(engine), "both": loaded(), "sizes": sizes(engine)}
     old = list(engine.parts.values())
     with torch.inference_mode():
         management.unload_all_models()
@@ -189,6 +189,26 @@ def on_the_cpu():
     found |= {"second": render(engine), "again": loaded()}
     del engine
     found["gone"] = loaded()
+    return found
+
+
+def released():
+    """The text encoder, let go of after the texts: on a card, and on the CPU."""
+    found = {}
+    for name, card in (("card", Card(8 * MIB)), ("cpu", None)):
+        plug_in(card)
+        management.current_loaded_models.clear()
+        engine = engine_of_its_own()
+        engine.text_encoder = "release"
+        placed, sha256, known = [], [], []
+        for _ in range(2):
+            with torch.inference_mode(), host.rendering(engine):
+                engine.mover = lambda one, names, placed=placed: (memory.move(one, names), placed.append(loaded(one)))
+                sha256.append(Renderer(engine).render(PROMPT, SETTINGS).sha256())
+            known.append(sorted(memory._KNOWN[engine]))
+            engine._texts.clear()
+        most = max(one.get("WanVaceTextEncoder", 0) for one in placed)
+        found[name] = {"sha256": sha256, "known": known, "most": most, "after": loaded(), "parts": sorted(engine.parts)}
     return found
 
 
@@ -221,6 +241,7 @@ scenarios = {
     "no": lambda: small(management.VRAMState.NO_VRAM, 4),
     "not smart": not_smart,
     "cpu": on_the_cpu,
+    "released": released,
     "model axis": model_axis,
 }
 found = {}

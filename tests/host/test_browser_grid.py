@@ -19,7 +19,7 @@ import pytest
 from s2v_core.files import sha256_file
 from s2v_core.wan.embedded import nano_lora
 from tests.host.conftest import PACK, ROOT, Host, comfy_root, end_host, need_requirements, start_host, wait_until_ready
-from tests.host.grid_page import GRID, LORA, Page, graph
+from tests.host.grid_page import GRID, LORA, STEPS, Page, graph
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 LONG = "S2V_LONG_TESTS"
@@ -142,11 +142,11 @@ def test_a_click_sets_the_sampler(stage: Stage) -> None:
     page.wait(f"() => {GRID}.skeleton2video.last?.labels[0] === 'guidance 3'")
     after = page.values(10)
     changed = {name: value for name, value in after.items() if before[name] != value}
-    assert changed == {"steps": 4, "guidance": 3, "seed": 1, "control_after_generate": "fixed"}
+    assert changed == {"steps": STEPS, "guidance": 3, "seed": 1, "control_after_generate": "fixed"}
     assert page.values(9)["strength"] == 1, "the LoRA in front of the sampler"
     assert page.values(6)["strength"] == 1 and page.last["missed"] == []
     told = page.evaluate("() => document.querySelector('.s2v-told').innerText")
-    assert "steps 30 → 4" in told and "LoRA strength 0.3 → 1" in told and "Wan-VACE Sampler #10" in told
+    assert f"steps 30 → {STEPS}" in told and "LoRA strength 0.3 → 1" in told and "Wan-VACE Sampler #10" in told
     stage.shot("set")
     # By keyboard: to the cell on the left, and into the sampler.
     page.press("ArrowLeft", "Enter")
@@ -174,7 +174,7 @@ def test_a_saved_file_gives_the_graph_back(stage: Stage, kind: str) -> None:
     page.wait("() => app.graph.nodes.length === 10")
     kinds = sorted(page.evaluate("() => app.graph.nodes.map((node) => node.type)"))
     assert kinds == sorted(node["class_type"] for node in graph("killed").values())
-    assert page.values(7)["name"] == "killed" and page.values(7)["steps"] == 4
+    assert page.values(7)["name"] == "killed" and page.values(7)["steps"] == STEPS
     links = "Object.values(app.graph.links instanceof Map ? [...app.graph.links.values()] : app.graph.links).length"
     asked = [value for node in graph("killed").values() for value in node["inputs"].values()]
     assert page.evaluate(f"() => {links}") == sum(isinstance(value, list) for value in asked)
@@ -212,7 +212,7 @@ def test_in_every_look(stage: Stage, palette: str, nodes: str) -> None:
     page.wait(f"() => {GRID}.skeleton2video.last?.labels.join() === 'guidance 1,LoRA 1'")
     after = page.values(10)
     assert {name: after[name] for name in after if after[name] != before[name]} == {
-        "steps": 4, "guidance": 1, "seed": 1, "control_after_generate": "fixed",
+        "steps": STEPS, "guidance": 1, "seed": 1, "control_after_generate": "fixed",
     }  # fmt: skip
     stage.shot(f"look-{palette}-{nodes}-set")
     assert page.own_problems() == []
@@ -255,7 +255,7 @@ def test_samplers_wherever_they_are(stage: Stage) -> None:
         " app.graph.convertToSubgraph(new Set([found])); }"
     )
     assert click(page, "1 1")["missed"] == []
-    assert page.values(11)["value"] == 4
+    assert page.values(11)["value"] == STEPS
     assert page.evaluate(f"() => {inner}.widgets.find((one) => one.name === 'guidance').value") == 3
 
     # A LoRA node that the sampler shares with the sweep is not touched: the next run would be of another sweep.

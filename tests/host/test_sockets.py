@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from s2v_core.video.write import write_clip
 
 pytestmark = pytest.mark.host
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "comfyui.md"
 RATE = 16000
 Prompt = dict[str, Any]
 # The host's own types and those of common packs, by node: what it takes and what it gives. docs/comfyui.md shows it.
@@ -121,6 +123,20 @@ def test_which_node_takes_and_gives_what(host: Any) -> None:
         gives |= {name: given} if given else {}
     assert takes == TAKES
     assert gives == GIVES
+    names = {name: entry["display_name"] for name, entry in ours.items()}
+    assert documented() == {names[name]: (takes.get(name, set()), gives.get(name, set())) for name in takes | gives}
+
+
+def documented() -> dict[str, tuple[set[str], set[str]]]:
+    """What docs/comfyui.md says that each node takes and gives; a row may be of several nodes."""
+    said = {}
+    for line in DOCS.read_text(encoding="utf-8").split("## Sockets")[1].split("\n## ")[0].splitlines():
+        if line.startswith("| ") and not line.startswith("| node"):
+            nodes, takes, gives = (part.strip() for part in line.strip("|").split("|"))
+            kinds = [{kind for kind in KINDS if kind in re.findall("[A-Z_]+", text)} for text in (takes, gives)]
+            for node in nodes.split(", "):
+                said[node] = (kinds[0] - {"STRING"}, kinds[1])
+    return said
 
 
 def test_a_video_of_load_video_keeps_its_rate_and_sound(host: Any, beats: str) -> None:

@@ -117,6 +117,18 @@ def test_graphs_are_tidy(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_nothing_stands_below_what_shows_a_video(name: str) -> None:
+    """Such a node grows with its video: as tall as the video needs, at the width of the node."""
+    shows = {"SaveVideo", "Skeleton2Video_LoadAistClip", "Skeleton2Video_PickCell"}
+    nodes = read(FOLDER / f"{name}.json")["nodes"]
+    for node in (node for node in nodes if node["type"] in shows):
+        (x, y), (wide, _) = node["pos"], node["size"]
+        column = [one for one in nodes if one["pos"][0] < x + wide and x < one["pos"][0] + one["size"][0]]
+        below = [one["id"] for one in column if one["pos"][1] > y]
+        assert not below, f"{node['type']} {node['id']} will cover {below}"
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_each_workflow_opens_with_a_note(name: str) -> None:
     note = read(FOLDER / f"{name}.json")["nodes"][0]
     assert note["type"] == "MarkdownNote" and note["title"]

@@ -16,7 +16,7 @@ from s2v_core.sweeps.axes import Cell
 from s2v_core.sweeps.scene import PoseSource, Scene
 from s2v_core.wan.embedded import nano_files
 from s2v_core.wan.engine import ModelFiles
-from s2v_core.wan.settings import LoraUse, SampleSettings, options
+from s2v_core.wan.settings import LATE, LoraUse, SampleSettings, options
 
 SETTINGS = SampleSettings(
     steps=12,
@@ -29,6 +29,7 @@ SETTINGS = SampleSettings(
     cfg_zero=True,
     solver="unipc",
     guidance_schedule="6x2, 3.5",
+    step_cache=0.05,
     loras=(LoraUse("a b/dance.safetensors", 0.1, "self_attn=0.5, only vace", 2, 9), LoraUse("x.safetensors")),
 )
 SCENE = Scene(ModelFiles("t.safetensors", "v.safetensors", "e"), PoseSource("d'ance.mp4", 1.5), ("one.png", "two.png"))
@@ -101,6 +102,7 @@ def test_the_graph_connects_the_loras_and_the_sampler():
     ]
     assert first["widgets_values"][:3] == ["dance.safetensors", 0.1, str(SETTINGS.loras[0].scope)]
     assert cell().prompt.text in note["widgets_values"][0]
+    assert tuple(entry.name for entry in options(SampleSettings))[-len(LATE) :] == LATE, "in the order of the forms"
     values = dict(zip([entry.name for entry in options(SampleSettings)], _without_seed_control(sampler), strict=True))
     assert SampleSettings.from_dict({**values, "loras": SETTINGS.loras}) == SETTINGS
     by_id = {node["id"]: node for node in graph["nodes"]}
@@ -124,8 +126,10 @@ def test_the_graph_connects_the_loras_and_the_sampler():
 def _without_seed_control(sampler):
     values = list(sampler["widgets_values"])
     seed = [entry.name for entry in options(SampleSettings)].index("seed")
-    assert values.pop(seed + 1) == "fixed" and (values.pop(), values.pop()) == (16.0, "none")
-    return values
+    assert values.pop(seed + 1) == "fixed"
+    late = values[-len(LATE) :]
+    assert values[-len(LATE) - 2 : -len(LATE)] == ["none", 16.0]
+    return [*values[: -len(LATE) - 2], *late]
 
 
 def test_no_number_is_rounded_on_its_way_through_javascript():

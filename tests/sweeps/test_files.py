@@ -96,6 +96,27 @@ def test_a_plan_loads_no_model_and_makes_no_folder(folder, s2v, loads):
     assert not (folder / "none").exists()
 
 
+def test_a_sweep_into_another_store_encodes_nothing_again(folder, s2v, tmp_path, monkeypatch):
+    from s2v_core.wan import text_states, vace
+
+    calls = []
+    for place, name in ((text_states, "encode_text"), (vace, "encode")):
+        made = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *a, _made=made, _name=name: calls.append(_name) or _made(*a))
+    monkeypatch.setenv("S2V_CACHE", str(tmp_path))
+    monkeypatch.setenv("S2V_KEPT_GB", "1")
+    clips = []
+    for name in ("first", "again"):
+        said = s2v("sweep", "run", folder / "models.yaml", "-o", tmp_path / name, "--device", "cpu")
+        store = CellStore(tmp_path / name / "cells")
+        clips.append({id: store.load(id).sha256() for id in store.ids()})
+        assert said["computed"] == len(clips[-1]) == 4
+        # Two models, each with both texts, both streams and the reference.
+        assert sorted(calls) == (["encode"] * 6 + ["encode_text"] * 4 if name == "first" else [])
+        calls.clear()
+    assert clips[0] == clips[1]
+
+
 def test_several_files_share_one_store_and_are_lone_runs(folder, s2v, loads):
     out = folder / "shared"
     planned = s2v("sweep", "plan", folder / "one.yaml", folder / "two.yaml", "-o", out, "--device", "cpu")

@@ -61,14 +61,14 @@ def ended(process) -> int:
 
 
 def contents(folder: Path) -> dict[str, dict[str, bytes | dict]]:
-    """Every visible cell: its files byte for byte, but for the times in cell.json, which are never equal."""
+    """Every visible cell: its files byte for byte, but for times and memory in cell.json, which are never equal."""
     found: dict[str, dict[str, bytes | dict]] = {}
     for cell in folder.iterdir():
         if len(cell.name) == 64:
             found[cell.name] = {file.name: file.read_bytes() for file in cell.iterdir()}
             with contextlib.suppress(KeyError, ValueError):
                 meta = json.loads(found[cell.name]["cell.json"])
-                found[cell.name]["cell.json"] = {**meta, "created": "", "seconds": 0, "sha256": ""}
+                found[cell.name]["cell.json"] = {**meta, "created": "", "seconds": 0, "peak_memory": 0, "sha256": ""}
     return found
 
 

@@ -156,7 +156,7 @@ def test_the_files_say_their_sizes(tiny, engine):
     dit, vace = engine.parts["dit"], engine.parts["vace"]
     assert (sizes.dit["dim"], sizes.dit["num_layers"]) == (dit.dim, len(dit.blocks))
     assert tuple(sizes.vace["vace_layers"]) == tuple(vace.vace_layers)
-    assert sizes.text_encoder["num_layers"] == len(engine.parts["text_encoder"].blocks)
+    assert sizes.text_encoder["num_layers"] == len(engine.use("text_encoder")[0].blocks)
 
 
 def test_rates_and_seconds_are_each_other_s_inverse():

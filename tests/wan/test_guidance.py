@@ -126,7 +126,7 @@ def test_cfg_zero_in_the_loop_is_its_formula(engine, conditioning, settings):
 def test_the_renderer_encodes_the_negative_prompt_only_when_a_step_needs_it(engine, settings, monkeypatch):
     asked = []
     states = engine.text_states
-    monkeypatch.setattr(type(engine), "text_states", lambda self, text: asked.append(text) or states(text))
+    monkeypatch.setattr(type(engine), "text_states", lambda self, text, stop=None: asked.append(text) or states(text))
     from s2v_core.prompts.prompt import Prompt
 
     renderer = Renderer(engine)

@@ -119,7 +119,8 @@ def test_the_renderer_encodes_pictures_and_texts_once(engine, settings, control,
     engine.grey.clear()
     # The convolution at the end of each video's encoding.
     engine.parts["vae"].model.conv1.register_forward_pre_hook(lambda *_: calls.append("vae"))
-    engine.parts["text_encoder"].register_forward_pre_hook(lambda *_: calls.append("text"))
+    (text,) = engine.use("text_encoder")
+    text.register_forward_pre_hook(lambda *_: calls.append("text"))
     renderer = Renderer(engine, control, reference)
     prompt = Prompt("one text of its own", "and its negative")
     for guidance in (3.0, 4.0):

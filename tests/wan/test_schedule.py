@@ -93,6 +93,8 @@ def test_strengths_of_each_step():
         ({"guidance_rescale": 1.1}, "from 0.0 to 1.0"),
         ({"mask_edge": "sharp"}, "soft, hard"),
         ({"cfg_zero": 1}, "true or false"),
+        ({"precision": "diffsynth", "step_cache": 0.1}, "precision float32, or step_cache 0"),
+        ({"step_cache": -0.1}, "from 0.0 to 10.0"),
     ],
 )
 def test_what_cannot_be_set(changes, said):
@@ -120,6 +122,9 @@ def test_what_cannot_be_set(changes, said):
         ({"control_from": 2, "control_to": 4}, {"control_from": 2, "control_to": 100}),
         ({"window_frames": 81, "window_overlap": 8}, {}),
         ({"window_frames": 85}, {}),
+        # The first two steps that predict and the last are never estimated.
+        ({"steps": 3, "step_cache": 0.5}, {"steps": 3}),
+        ({"zero_init_steps": 1, "step_cache": 0.5}, {"zero_init_steps": 1}),
     ],
 )
 def test_settings_that_mean_the_same_are_one(one, other):
@@ -132,6 +137,7 @@ def test_settings_that_differ_stay_apart():
         {"zero_init_steps": 1}, {"guidance_rescale": 0.5}, {"control_to": 3}, {"control_from": 1},
         {"reference_strength": 0.5}, {"reference_to": 3}, {"denoise": 0.5}, {"mask_edge": "hard"},
         {"solver": "unipc"}, {"solver": "dpm++"}, {"window_frames": 41}, {"window_frames": 41, "window_overlap": 8},
+        {"step_cache": 0.1}, {"step_cache": 0.2},
     ]  # fmt: skip
     made = [tuple(counted(plainest(replace(FOUR, **change))).items()) for change in changes]
     assert len(set(made)) == len(changes)

@@ -93,7 +93,7 @@ def test_text_states_are_diffsynth_s(engine, pipeline):
 
 def test_a_text_that_is_too_long(engine):
     with pytest.raises(SettingsError, match="at most 512 tokens"):
-        encode_text(engine.parts["text_encoder"], engine.tokenizer, "dance " * 600, "cpu")
+        encode_text(engine.use("text_encoder")[0], engine.tokenizer, "dance " * 600, "cpu")
 
 
 def test_places_of_a_tokenizer(tiny, tmp_path):

@@ -26,7 +26,7 @@ async function start() {
     return hostname === "127.0.0.1" || ["data:", "blob:"].includes(protocol) ? route.continue() : route.abort();
   });
   page = await context.newPage();
-  page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
+  page.on("pageerror", (error) => problems.push(`error: ${error.message}\n${error.stack}`));
   page.on("console", (message) => {
     const text = message.text();
     const network = /ERR_FAILED|net::|Failed to load resource/.test(text);
@@ -41,6 +41,17 @@ async function start() {
   await page.locator(RUN.join(", ")).first().waitFor({ timeout: 120000 });
   await page.waitForTimeout(1500);
   return browser;
+}
+
+// Waits until what is done has put another graph onto the canvas and the page has drawn it; a busy machine takes its time.
+async function another(action) {
+  const first = `(() => { const graph = ${APP}.graph; return (graph.nodes ?? graph._nodes)[0]; })()`;
+  await page.evaluate(`(() => { window.firstNode = ${first}; })()`);
+  await action();
+  await page.waitForFunction(`(() => { const first = ${first}; return first && first !== window.firstNode; })()`, null,
+    { timeout: 60000 });
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  await page.waitForTimeout(1200);
 }
 
 const commands = {
@@ -64,15 +75,14 @@ const commands = {
   },
   async card({ name }) {
     const dialog = page.locator("[role=dialog]").filter({ hasText: /template/i }).last();
-    await dialog.getByText(name, { exact: true }).first().click();
+    await another(() => dialog.getByText(name, { exact: true }).first().click());
     await dialog.waitFor({ state: "hidden", timeout: 30000 });
-    await page.waitForTimeout(700);
   },
 
   // Drops a file from the desktop onto the canvas.
   async drop({ file }) {
     const data = fs.readFileSync(file).toString("base64");
-    await page.evaluate(
+    await another(() => page.evaluate(
       async ([data, name, type]) => {
         const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
         const transfer = new DataTransfer();
@@ -84,8 +94,7 @@ const commands = {
           canvas.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: transfer, ...at }));
       },
       [data, path.basename(file), file.endsWith(".json") ? "application/json" : ""],
-    );
-    await page.waitForTimeout(1200);
+    ));
   },
 
   async load({ graph, name }) {

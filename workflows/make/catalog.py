@@ -58,7 +58,7 @@ def quick_look(schemas: Mapping[str, Schema]) -> Graph:
     graph.add("PreviewImage", "The reference picture", tall=PREVIEW, images=dancer["reference"])
     graph.add("PreviewImage", "As it should be", tall=PREVIEW, images=dancer["as it should be"])
     graph.group("2  Model", MODEL)
-    wan = graph.add("LoadNanoWanVace")
+    wan = graph.add("LoadNanoWanVace", tall=100)  # the links that pass below it leave the next group's title alone
     axes = axes_of(
         graph,
         ("From top to bottom", "guidance", "1, 3, 6"),
@@ -177,10 +177,11 @@ def dataset_preparation(schemas: Mapping[str, Schema]) -> Graph:
     graph.group("4  Save", RESULT)
     video = graph.add("CreateVideo", "Clip", images=clips["frames"], fps=clips["rate"])
     graph.add("SaveVideo", "The clips", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/clip")
-    graph.add("SaveImage", "The references", tall=200, images=first["IMAGE"], filename_prefix=f"{folder}/reference")
     graph.column()
     video = graph.add("CreateVideo", "Pose", images=drawing["control video"], fps=drawing["fps"])
     graph.add("SaveVideo", "The pose videos", tall=PREVIEW, video=video["VIDEO"], filename_prefix=f"{folder}/pose")
+    graph.column()
+    graph.add("SaveImage", "The references", tall=200, images=first["IMAGE"], filename_prefix=f"{folder}/reference")
     return graph
 
 
@@ -291,6 +292,7 @@ def inference_rescue(schemas: Mapping[str, Schema]) -> Graph:
     best = graph.add(
         "PickCell", "The best cell", tall=PREVIEW, sweep=scored["sweep"], by="best", metric="identity_clothes"
     )
+    graph.column()
     graph.add("PreviewAny", "Its settings", tall=100, source=best["settings"])
     if "Skeleton2Video_SweepReport" in schemas:
         graph.add("SweepReport", "The sweep as a page", tall=40, sweep=scored["sweep"], **pictures)

@@ -24,9 +24,10 @@ PADDING = 24
 SLOT, WIDGET, LINE = 20, 24, 18
 PREVIEW = 220
 MOST_LINES = 4  # of a text field; more is scrolled
-# Nodes that show something below their fields: at the end of a column they take the room that is left.
+# Nodes that show something below their fields: at the end of a column they take the room that is left. One
+# that shows a video grows with it, so it stands nowhere else.
 STRETCH = {"LoadImage", "PreviewImage", "PreviewAny", "SaveImage", "SaveVideo"}
-STRETCH |= {f"Skeleton2Video_{name}" for name in ("LoadAistClip", "SweepGrid")}
+STRETCH |= {f"Skeleton2Video_{name}" for name in ("LoadAistClip", "SweepGrid", "PickCell")}
 YOURS = ("#232", "#353")  # what the user must set
 NOTE = ("#432", "#653")
 SPACE = uuid.UUID("6b0f3c1e-2f6e-4b55-9a5e-2d2f6e6a7b11")
@@ -163,6 +164,8 @@ class Graph:
         if self.placed:
             return
         self.placed = True
+        for band in self.bands:
+            _align(band)
         whole = max(sum(group.height for group in band) + (len(band) - 1) * GAP for band in self.bands)
         for note in self.notes:
             note.x, note.y = 0, TITLE
@@ -229,6 +232,17 @@ def _lines(text: str, width: int) -> int:
     """Lines that a text takes in a field of a node so many pixels wide."""
     across = (width - 40) // 7
     return sum(max(1, len(textwrap.wrap(line, across))) for line in text.splitlines() or [""])
+
+
+def _align(band: list[Group]) -> None:
+    """Give nodes that stand above each other the same width, also across groups that have one column."""
+    columns = [column for group in band for column in group.columns]
+    if len(columns) == len(band):
+        columns = [[node for column in columns for node in column]]
+    for column in columns:
+        wide = max(node.width for node in column)
+        for node in column:
+            node.width = wide
 
 
 def _column_height(column: list[Node]) -> int:

@@ -10,12 +10,14 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass !== NAME || !node.addWidget) return;
     let place = "";
-    const button = node.addWidget("button", "open report", null, () => {
+    const open = () => {
       if (!place) return;
       // In the click itself: browsers allow new tabs only then.
       window.open(api.apiURL(`/skeleton2video/report?place=${encodeURIComponent(place)}`), "_blank", "noopener");
-    });
-    button.serialize = false; // not a value of the graph
+    };
+    // Not sent to the server, and no value of the graph.
+    const button = node.addWidget("button", "open report", null, open, { serialize: false });
+    button.serialize = false;
     button.tooltip = "Opens the page in a new tab";
     const show = () => {
       button.disabled = !place;

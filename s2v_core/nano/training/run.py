@@ -36,6 +36,10 @@ def train_nano(
     ``on_progress``: (what, done, total). Raises Interrupted when ``should_stop()`` says so; a checkpoint is written
     first.
     """
+    if config.precision == "bfloat16" and not config.keep_vae:
+        # On CPUs with AMX, oneDNN's gradients of bfloat16 3D convolutions write past their memory (torch 2.14); the
+        # process then dies. oneDNN reads this when it is first used.
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
     import torch
 
     root = Path(folder)

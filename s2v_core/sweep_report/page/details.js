@@ -105,10 +105,12 @@ function wordsOf(cell) {
 
 function originOf(cell) {
   const { made } = cell;
+  const cached = made["step cache"];
   const rows = [
     ["id", cell.id],
     ["made", made.created],
     ["rendering", made.seconds === undefined ? null : `${made.seconds} s`],
+    ["step cache", cached && `approximate: ${cached["forwards left out"]} of ${cached["forwards in full"]} forwards left out`],
     ["with", Object.entries(made.versions ?? {}).map(([name, version]) => `${name} ${version}`).join(", ")],
     ...Object.entries(made.fingerprint ?? {}),
   ];
