@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelFileError, SettingsError
 from ..files import remembered_sha256
 from .attention import pick_attention
 from .block import PLAIN, Form
@@ -24,6 +21,10 @@ from .checkpoints import (
 )
 from .contents import weights_sha256, weights_size, weights_stamp
 from .lora_file import Lora, load_lora, lora_stamp
+from .machine import DTYPES as DTYPES
+from .machine import keep_off_the_network as keep_off_the_network
+from .machine import pick_device as pick_device
+from .machine import pick_dtype as pick_dtype
 from .memory_plan import AUTO, FP8, MemoryPlan, check_memory, in_8_bits, net_needs, stays
 from .preview import fit_colours
 from .residence import NETS as NETS
@@ -39,13 +40,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DTYPES = ("auto", "bfloat16", "float16", "float32")
 # Counts up when the same settings give other bits, so that cells stored before are not taken for the same.
 _ARITHMETIC = 2
 
 _LORA_MEMORY = 4 << 30
 _TEXTS = 64  # 256 MB of the real encoder's
-_SMALL = 1 << 30  # below this a float32 copy of the weights fits any machine
 
 
 @dataclass(frozen=True)
@@ -401,47 +400,3 @@ def _read_parts(
     done = total
     say("done")
     return parts
-
-
-def pick_device(name: str) -> str:
-    """A device name that exists here. "auto": CUDA, then Apple's MPS, then the CPU (said in the log)."""
-    import torch
-
-    if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        if torch.backends.mps.is_available():
-            return "mps"
-        log.warning("No GPU was found: rendering runs on the CPU, which is slow.")
-        return "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SettingsError(
-            f"The device {name!r} cannot be used.",
-            expected="auto, cpu, cuda or mps",
-            got=str(error).strip().splitlines()[0],
-            remedy="Choose auto, or install a build of torch for your GPU.",
-        ) from error
-    return name
-
-
-def pick_dtype(name: str, device: str, transformer: str) -> torch.dtype:
-    """The type of the weights; see ``load_engine``."""
-    import torch
-
-    if name not in DTYPES:
-        raise SettingsError(f"The type {name!r} is unknown.", expected=f"one of {', '.join(DTYPES)}")
-    if name == "auto":
-        small = False
-        with suppress(ModelFileError):  # loading will say what is wrong with the file
-            small = bool(transformer) and weights_size(transformer, "transformer") < _SMALL
-        name = "float32" if device == "cpu" and small else "bfloat16"
-    chosen: torch.dtype = getattr(torch, name)
-    return chosen
-
-
-def keep_off_the_network() -> None:
-    """Tell DiffSynth that nothing is to be downloaded, unless the user said otherwise."""
-    os.environ.setdefault("DIFFSYNTH_SKIP_DOWNLOAD", "true")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
