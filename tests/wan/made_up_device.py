@@ -81,7 +81,8 @@ class Ahead:
 def engine_on(device, files, memory="auto", ahead=None):
     """An engine whose nets come to the made-up device. Called with the device closed: its weights are at home."""
     engine = load_engine(files, device="cpu", dtype="float32", memory="fp8" if memory == "fp8" else "auto")
-    engine.device, engine.offload, engine.memory = NAME, True, memory
+    engine.read_again()
+    engine.device, engine.offload, engine.memory, engine.text_encoder = NAME, True, memory, "keep"
     engine.residence = Residence(
         memory, NAME, free=device.free, copy=lambda home: home.clone(), ahead=ahead, large=LARGE
     )

@@ -88,6 +88,7 @@ def test_headers_say_what_the_loaded_nets_take(tiny, tmp_path, monkeypatch, kind
         files = dataclasses.replace(tiny, transformer=test_fp8.write(tiny, tmp_path / "fp8.safetensors"))
     memory = "fp8" if how == "fp8 on request" else "auto"
     engine = load_engine(files, device="cpu", dtype=kind, memory=memory)
+    engine.read_again()
     assert engine.identity() == engine_identity(files, "cpu", engine.dtype, memory=memory)
     needs = net_needs(files, None, engine.dtype, eight_bit=memory == "fp8")
     for net, parts in NETS.items():
