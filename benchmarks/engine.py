@@ -185,10 +185,10 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     engine.grey.clear()
     engine.constants = None
     store = CellStore(folder / "cells")
-    clock = Clock(place.device)
+    clock, vae = Clock(place.device), engine.parts["vae"].model
     nets = {
         "transformer": [(transformer, "predict"), (transformer, "prepare")],
-        "VAE": [(engine.parts["vae"], "encode"), (engine.parts["vae"], "decode")],
+        "VAE": [(vae.encoder, "forward"), (vae.decoder, "forward")],
         "text encoder": [(text_states, "encode_text")],
     }
     others = {"the store": [(store, "put"), (store, "has")]}

@@ -95,12 +95,12 @@ def measure(engine: Any, place: Place, settings: SampleSettings) -> Parts:
     engine.grey.clear()
     engine.constants = None
     control, reference = pictures(settings)
-    clock, vae = Busy(place.device), engine.parts["vae"]
+    clock, vae = Busy(place.device), engine.parts["vae"].model
     nets = {
         "text": [(text_states, "encode_text")],
-        "encode": [(vae, "encode")],
+        "encode": [(vae.encoder, "forward")],
         "transformer": [(transformer, "predict"), (transformer, "prepare")],
-        "decode": [(vae, "decode")],
+        "decode": [(vae.decoder, "forward")],
     }
     with clock.timing(nets):
         Renderer(engine, control, reference).render(PROMPT, settings)

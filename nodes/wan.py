@@ -339,7 +339,7 @@ class WanVaceSampler(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         """Render."""
-        from ..s2v_core.wan.sampler import decode
+        from ..s2v_core.wan.decoding import decode
 
         settings = dataclasses.replace(SampleSettings.from_dict(values), loras=tuple(loras))
         text, settings, said = with_preset(prompt or Prompt("", ""), settings, preset)
@@ -360,7 +360,7 @@ class WanVaceSampler(io.ComfyNode):
                 on_step=lambda step: progress(step.index + 1, step.total, step.preview()),
                 should_stop=should_stop,
             )
-            clip = decode(model, latents, conditioning, settings)
+            clip = decode(model, latents, conditioning, settings, should_stop=should_stop)
         clip = host.at_rate(clip, fps)
         images = host.to_image(clip.frames)
         video = host.to_video(images, clip.fps, native.fitting_audio(audio, clip))

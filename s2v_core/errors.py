@@ -55,6 +55,10 @@ class StoreError(S2VError):
     """A cell store that cannot be read or written, or belongs to something else."""
 
 
+class DeviceMemoryError(S2VError):
+    """A device without enough memory for what is asked of it, whatever else leaves it."""
+
+
 class MissingPackageError(S2VError):
     """An optional package that this step needs is not installed."""
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .sweeps.load import SweepFile
     from .sweeps.run import SweepResult
     from .wan.engine import ModelFiles
+    from .wan.memory_plan import MemoryPlan
 
 Progress = Callable[[int, int], None]
 
@@ -90,12 +91,15 @@ def open_sweep_files(
     models: ModelFiles | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    memory: str = "auto",
+    on_plan: Callable[[MemoryPlan], None] | None = None,
     on_pose: Progress | None = None,
 ) -> Planned:
     """Sweep files ready to plan or to run. They share one store; with several, each has a folder by its name in it.
 
-    ``models`` and ``out`` stand in for those of the files. Raises ``SettingsError`` for a file that leaves something
-    out, and for files that cannot be run together.
+    ``models`` and ``out`` stand in for those of the files. ``memory``: as for ``load_engine``; ``on_plan`` hears the
+    plan before the first rendering, and whenever it is another one. Raises ``SettingsError`` for a file that leaves
+    something out, and for files that cannot be run together.
     """
     from .studio import Studio
 
@@ -115,8 +119,9 @@ def open_sweep_files(
         if sweep.scene.model is None and "model" not in file.varied():
             raise SettingsError("The sweep file names no models.", remedy="Add `models` with three paths.")
         sweeps.append(sweep)
+    studio = Studio(device, dtype, on_pose, memory=memory, on_plan=on_plan)
     own = [folder] if len(files) == 1 else [safe_join(folder, folder_name(sweep.name)) for sweep in sweeps]
-    return Planned(tuple(sweeps), Studio(device, dtype, on_pose), folder / "cells", tuple(own))
+    return Planned(tuple(sweeps), studio, folder / "cells", tuple(own))
 
 
 def run_sweep_files(
@@ -126,6 +131,8 @@ def run_sweep_files(
     models: ModelFiles | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    memory: str = "auto",
+    on_plan: Callable[[MemoryPlan], None] | None = None,
     on_pose: Progress | None = None,
     on_event: Callable[[Any], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -141,7 +148,16 @@ def run_sweep_files(
     from .sweeps.store import CellStore
     from .video.write import write_clip
 
-    ready = open_sweep_files(files, out=out, models=models, device=device, dtype=dtype, on_pose=on_pose)
+    ready = open_sweep_files(
+        files,
+        out=out,
+        models=models,
+        device=device,
+        dtype=dtype,
+        memory=memory,
+        on_plan=on_plan,
+        on_pose=on_pose,
+    )
     store = CellStore(ready.store)
     keep = keep_latents or any(file.keep_latents for file in files)
     results = run_sweeps(
@@ -173,6 +189,8 @@ def run_draft_file(
     out: Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    memory: str = "auto",
+    on_plan: Callable[[MemoryPlan], None] | None = None,
     on_pose: Progress | None = None,
     on_event: Callable[[Any], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -186,7 +204,9 @@ def run_draft_file(
     from .sweeps.halving import run_drafts, run_halving
     from .sweeps.store import CellStore
 
-    ready = open_sweep_files([file], out=out, device=device, dtype=dtype, on_pose=on_pose)
+    ready = open_sweep_files(
+        [file], out=out, device=device, dtype=dtype, memory=memory, on_plan=on_plan, on_pose=on_pose
+    )
     store = CellStore(ready.store)
     (sweep,), (folder,) = ready.sweeps, ready.folders
     how: dict[str, Any] = {"on_event": on_event, "should_stop": should_stop}

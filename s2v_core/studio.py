@@ -19,6 +19,7 @@ from .wan.engine import Engine, ModelFiles, engine_identity, load_engine, pick_d
 from .wan.flops import NetSizes
 from .wan.kept import open_kept
 from .wan.lora_file import load_lora, lora_sha256, lora_stamp
+from .wan.memory_plan import AUTO, FP8, MemoryPlan, NetNeed, check_memory, free_memory, net_needs, plan_memory
 from .wan.pictures import References
 from .wan.render import Renderer, needed_texts, picture_fingerprint
 from .wan.settings import SampleSettings
@@ -26,6 +27,7 @@ from .wan.settings import SampleSettings
 if TYPE_CHECKING:
     from .prompts.prompt import Prompt
     from .recipe import Control
+    from .sweeps.axes import Cell
     from .sweeps.scene import PoseSource, Scene
     from .video.clip import Clip
 
@@ -34,14 +36,18 @@ if TYPE_CHECKING:
 class Studio:
     """Called with a scene and settings it gives their renderer, as ``sweeps.run_sweeps`` wants it.
 
-    ``device``, ``dtype``: as for ``load_engine``. ``on_pose(done, total)``: frames whose pose is found. ``own``: a
-    renderer whose model and pictures stand for what a scene leaves open; its model stays loaded.
+    ``device``, ``dtype``, ``memory``: as for ``load_engine``. ``on_pose(done, total)``: frames whose pose is found.
+    ``own``: a renderer whose model and pictures stand for what a scene leaves open; its model stays loaded. ``on_plan``
+    hears the memory plan before the first rendering, and whenever it is another one.
     """
 
     device: str = "auto"
     dtype: str = "auto"
     on_pose: Callable[[int, int], None] | None = None
     own: Renderer | None = None
+    memory: str = AUTO
+    on_plan: Callable[[MemoryPlan], None] | None = None
+    _told: tuple[ModelFiles, str] | None = field(default=None, repr=False)
     _engine: Engine | None = field(default=None, repr=False)
     _identities: dict[ModelFiles, dict[str, str]] = field(default_factory=dict, repr=False)
     _controls: dict[Any, Control] = field(default_factory=dict, repr=False)
@@ -85,7 +91,7 @@ class Studio:
                 if own:
                     own.use()  # leaves its device to the other
                 kept = own.kept if own else open_kept()
-                self._engine = load_engine(files, device=self.device, dtype=self.dtype, kept=kept)
+                self._engine = load_engine(files, device=self.device, dtype=self.dtype, memory=self.memory, kept=kept)
                 if own:
                     self._engine.mover, self._engine.reader = own.mover, own.reader
         return self._engine
@@ -96,6 +102,8 @@ class Studio:
 
     def close(self) -> None:
         """Let go of the loaded model, unless it is ``own``'s."""
+        if self._engine and not (self.own and self._engine is self.own.engine):
+            self._engine.release()
         self._engine = None
         for renderer in self._renderers.values():
             renderer.forget()
@@ -108,8 +116,34 @@ class Studio:
             else:
                 device = pick_device(self.device)
                 kind = pick_dtype(self.dtype, device, files.transformer)
-                self._identities[files] = engine_identity(files, device, kind)
+                self._identities[files] = engine_identity(files, device, kind, memory=self.memory)
         return self._identities[files]
+
+    def memory_plans(self, cells: Iterable[Cell]) -> list[MemoryPlan]:
+        """For each model of these cells, the plan for the most that any of them needs of each net. Nothing is loaded.
+
+        Raises ``SettingsError`` for a plan that cannot be.
+        """
+        device = pick_device(self.device)
+        check_memory(self.memory, device)
+        most: dict[ModelFiles, dict[str, NetNeed]] = {}
+        for cell in cells:
+            files = self._model(cell.scene)
+            kind = pick_dtype(self.dtype, device, files.transformer)
+            needs = net_needs(files, cell.settings, kind, eight_bit=self.memory == FP8)
+            known = most.setdefault(files, needs)
+            most[files] = {net: max(need, known[net], key=lambda one: one.working) for net, need in needs.items()}
+        free = free_memory(device) if most else None
+        return [plan_memory(self.memory, device, needs, free) for needs in most.values()]
+
+    def tell_plan(self, engine: Engine, settings: SampleSettings) -> None:
+        """Say the plan of an engine for what comes, where it has not been said yet."""
+        if self.on_plan and not engine.mover:
+            engine.expected = settings
+            plan = engine.memory_plan()
+            if self._told != (engine.files, plan.name):
+                self._told = (engine.files, plan.name)
+                self.on_plan(plan)
 
     def lora_sha256(self, file: str) -> str:
         """The sha256 of a LoRA file; raises ``LoraError`` when it is missing or no LoRA."""
@@ -202,6 +236,7 @@ class SceneRenderer:
     ) -> Clip:
         """One clip; as ``wan.render.Renderer.render``, after loading the model where it is not loaded."""
         engine = self.studio.engine(self.model)
+        self.studio.tell_plan(engine, settings)
         if self._renderer is None:
             self._renderer = Renderer(engine, self.control, self.references, mask=self.mask, start=self.start)
             self._renderer.awaited = self.studio.awaited(self.model)

@@ -107,6 +107,12 @@ def test_sample_and_its_errors(tiny, tmp_path, json_here):
     assert "6 of 12 forwards of the model were left out" in quick["notes"][-1]
     a, b = (read_clip(tmp_path / name, frames=None).frames for name in ("a.mkv", "b.mkv"))
     assert not np.array_equal(a, b)
+    assert (said["memory"]["plan"], said["memory"]["device"]) == ("resident", "cpu")
+    assert said["memory"]["need"] > said["memory"]["weights"]["transformer"] > 0
+    eight = json_here("sample", *model, *shape, "--memory", "fp8", "--out", tmp_path / "c.mkv")
+    assert eight["memory"]["asked"] == "fp8"
+    assert not np.array_equal(b, read_clip(tmp_path / "c.mkv", frames=None).frames)
+    assert "the CPU" in json_here("sample", *model, *shape, "--memory", "streaming", code=1)["error"]["expected"]
     swapped = ["--transformer", tiny.vae, "--vae", tiny.vae, "--text-encoder", tiny.text_encoder]
     assert "a Wan VAE" in json_of("sample", *swapped, *shape, code=1)["error"]["got"]
     assert "multiples of 16" in json_here("sample", *model, *shape, "--width", 50, code=1)["error"]["expected"]

@@ -26,6 +26,13 @@ Size = Annotated[str, typer.Option(help="Width x height in pixels, for example 8
 Start = Annotated[float, typer.Option(min=0, help="Seconds into the clip.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps...")]
 Dtype = Annotated[str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.")]
+Memory = Annotated[
+    str,
+    typer.Option(
+        help="Which weights are on the device when: auto, resident, text_offload, offload, streaming or sequential, "
+        "all with the same pixels; fp8 also stores the transformer in 8 bits, with other pixels."
+    ),
+]
 
 
 def setting(name: str, kind: type = SampleSettings, flag: str = "") -> Any:

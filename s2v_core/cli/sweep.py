@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import Device, Dtype, Json, command, progress
+from .console import Device, Dtype, Json, Memory, command, progress
 
 if TYPE_CHECKING:
     from ..sweeps.estimate import Estimate
@@ -26,6 +26,7 @@ def plan(
     out: Place = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    memory: Memory = "auto",
     list_cells: Annotated[
         bool, typer.Option("--cells", help="Also list every cell in the order of computation.")
     ] = False,
@@ -42,7 +43,12 @@ def plan(
 
         with progress() as show:
             ready = open_sweep_files(
-                [load_sweep(file) for file in files], out=out, device=device, dtype=dtype, on_pose=show.pose
+                [load_sweep(file) for file in files],
+                out=out,
+                device=device,
+                dtype=dtype,
+                memory=memory,
+                on_pose=show.pose,
             )
             # A plan makes no folder: where there is no store yet, nothing is stored.
             store = CellStore(ready.store, look=True) if ready.store.exists() else None
@@ -50,7 +56,9 @@ def plan(
                 ready.sweeps, ready.renderers, store.has if store else lambda id: False, Prefixes(ready.store / FOLDER)
             )
             found = estimate(work, ready.store)
+            plans = ready.renderers.memory_plans(work.todo)
         result = _numbers(found) if as_json else _words(found)
+        result["memory"] = [plan.to_dict() if as_json else str(plan) for plan in plans]
         if list_cells:
             result["order"] = [
                 {
@@ -70,6 +78,7 @@ def run(
     out: Place = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    memory: Memory = "auto",
     keep_latents: Annotated[
         bool, typer.Option("--keep-latents", help="Keep the latents of each computed cell beside its clip.")
     ] = False,
@@ -86,6 +95,8 @@ def run(
                 out=out,
                 device=device,
                 dtype=dtype,
+                memory=memory,
+                on_plan=lambda plan: show.say(f"Memory plan {plan}"),
                 on_pose=show.pose,
                 on_event=show.event,
                 keep_latents=keep_latents,
@@ -131,6 +142,7 @@ def draft(
     out: Place = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    memory: Memory = "auto",
     as_json: Json = False,
 ) -> None:
     """Render all cells as cheap drafts, choose by a score or by hand, and render the chosen ones in full."""
@@ -155,6 +167,8 @@ def draft(
                 out=out,
                 device=device,
                 dtype=dtype,
+                memory=memory,
+                on_plan=lambda plan: show.say(f"Memory plan {plan}"),
                 on_pose=show.pose,
                 on_event=show.event,
             )

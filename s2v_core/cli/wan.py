@@ -10,7 +10,7 @@ import typer
 from ..arguments import parse_lora_use
 from ..errors import SettingsError
 from ..wan.settings import SampleSettings
-from .console import Device, Dtype, Json, Out, Start, command, progress, with_settings
+from .console import Device, Dtype, Json, Memory, Out, Start, command, progress, with_settings
 
 if TYPE_CHECKING:
     from ..prompts.prompt import Prompt
@@ -71,6 +71,7 @@ def sample(
         bool,
         typer.Option("--fresh", help="Encode prompt and pictures anew, and keep nothing of them for the next run."),
     ] = False,
+    memory: Memory = "auto",
     as_json: Json = False,
 ) -> None:
     """Render one video."""
@@ -99,7 +100,17 @@ def sample(
                 control = control_from_pose_video(pose_video, settings)
             words = _words(text, negative, subject, control.name if control else None)
             kept = None if fresh else open_kept()
-            engine = load_engine(files, device=device, dtype=dtype, attention=attention, compiled=compiled, kept=kept)
+            engine = load_engine(
+                files,
+                device=device,
+                dtype=dtype,
+                attention=attention,
+                compiled=compiled,
+                memory=memory,
+                kept=kept,
+            )
+            engine.expected = settings
+            show.say(f"Memory plan {engine.memory_plan()}")
             renderer = Renderer(
                 engine,
                 control.clip if control else None,
@@ -120,6 +131,7 @@ def sample(
                 "settings": settings.to_dict(),
                 "device": engine.device,
                 "attention": engine.form.attention.name,
+                "memory": engine.memory_plan().to_dict() if as_json else str(engine.memory_plan()),
                 "notes": list(renderer.notes),
                 **({"step cache": renderer.estimated.to_dict()} if renderer.estimated else {}),
                 "seconds": round(seconds, 2),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelFileError, SettingsError
 from ..files import remembered_sha256
 from .attention import pick_attention
 from .block import PLAIN, Form
@@ -24,7 +21,14 @@ from .checkpoints import (
 )
 from .contents import weights_sha256, weights_size, weights_stamp
 from .lora_file import Lora, load_lora, lora_stamp
+from .machine import DTYPES as DTYPES
+from .machine import keep_off_the_network as keep_off_the_network
+from .machine import pick_device as pick_device
+from .machine import pick_dtype as pick_dtype
+from .memory_plan import AUTO, FP8, MemoryPlan, check_memory, in_8_bits, net_needs, stays
 from .preview import fit_colours
+from .residence import NETS as NETS
+from .residence import Residence
 from .text import find_tokenizer, load_tokenizer, tokenizer_files
 from .text_states import check_policy, encode_states, finish_texts
 
@@ -36,15 +40,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DTYPES = ("auto", "bfloat16", "float16", "float32")
 # Counts up when the same settings give other bits, so that cells stored before are not taken for the same.
 _ARITHMETIC = 2
-NETS = {"transformer": ("dit", "vace"), "vae": ("vae",), "text_encoder": ("text_encoder",)}
-"""The parts that each file holds."""
 
 _LORA_MEMORY = 4 << 30
 _TEXTS = 64  # 256 MB of the real encoder's
-_SMALL = 1 << 30  # below this a float32 copy of the weights fits any machine
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,9 @@ class ModelFiles:
 class Engine:
     """A loaded Wan-VACE.
 
-    ``parts``: "dit", "vace", "text_encoder" and "vae", DiffSynth's own classes. With ``offload`` only the parts in
-    use are on ``device``, the others wait in main memory. ``grey``: latents of grey videos (``vace``), on the CPU.
+    ``parts``: "dit", "vace", "text_encoder" and "vae", DiffSynth's own classes. With ``offload`` they are at home in
+    main memory, and come to ``device`` as ``memory`` says, one of ``memory_plan.CHOICES`` (``residence``). ``grey``:
+    latents of grey videos (``vace``), on the CPU.
     ``constants``: what the last rendering's steps shared, and what it was computed from (``sampler``). ``form``: how
     blocks compute: attention, and whether compiled.
 
@@ -99,14 +100,21 @@ class Engine:
     text_encoder: str = "auto"
     reader: Callable[[Engine, tuple[str, ...]], None] | None = field(default=None, repr=False)
     stamps: dict[str, Any] = field(default_factory=dict, repr=False)
+    memory: str = AUTO
+    residence: Residence = field(init=False, repr=False)
+    _planned: tuple[Any, ...] | None = field(default=None, repr=False)
     _loras: dict[str, tuple[tuple[int, ...], Lora]] = field(default_factory=dict, repr=False)
     _texts: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
     _colours: torch.Tensor | None = field(default=None, repr=False)
 
-    def use(self, *names: str) -> tuple[Any, ...]:
-        """The named parts, on the device; with ``offload`` the others are moved off it first.
+    def __post_init__(self) -> None:
+        self.residence = Residence(self.memory, self.device)
 
-        Parts that are not loaded are read: raises what ``load_engine`` raises for their files.
+    def use(self, *names: str) -> tuple[Any, ...]:
+        """The named parts, on the device; the others leave it where the memory plan says so.
+
+        Parts that are not loaded are read: raises what ``load_engine`` raises for their files, and
+        ``DeviceMemoryError`` where the device has no room for these parts under any plan.
         """
         missing = tuple(name for name in names if name not in self.parts)
         if missing and self.reader:
@@ -115,13 +123,45 @@ class Engine:
             self.read_again(*missing)
         if self.mover:
             self.mover(self, names)
-            return tuple(self.parts[name] for name in names)
-        if not self.offload:
-            return tuple(self.parts[name] for name in names)
-        for name, net in self.parts.items():
-            if name not in names:
-                net.to("cpu")
-        return tuple(self.parts[name].to(self.device) for name in names)
+        elif self.offload:
+            self.memory_plan()
+            self.residence.bring(self.parts, names)
+        return tuple(self.parts[name] for name in names)
+
+    def memory_plan(self) -> MemoryPlan:
+        """The plan for what is ``expected``; with the default settings where nothing is."""
+        given = self.expected
+        key = given and (given.width, given.height, given.frames, given.window_frames, given.tiling)
+        if self.residence.plan is None or self._planned != (key,):
+            self.residence.expect(net_needs(self.files, given, self.dtype, eight_bit=self.memory == FP8))
+            self._planned = (key,)
+        assert self.residence.plan is not None
+        return self.residence.plan
+
+    def within_memory(self, names: tuple[str, ...], work: Callable[[], Any]) -> Any:
+        """What ``work()`` gives, which computes with these parts. Where the device's memory runs out, the next memory
+        plan is taken up, which is said, and ``work`` is called again: it must not have changed anything by then.
+
+        Raises ``DeviceMemoryError`` behind the last plan. Where a host shares out the device, its own rules hold, and
+        torch's error is raised.
+        """
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                reason = self.residence.short(error) if self.offload and not self.mover else None
+                if reason is None:
+                    raise
+            self.constants = None
+            self.residence.fall(reason, [net for net, parts in NETS.items() if set(parts) & set(names)])
+            self.use(*names)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the transformer stays where it computes, so that what was made for it may stay there too."""
+        if self.mover or not self.offload:
+            return self.device == "cpu"
+        return "transformer" in stays(self.memory_plan().name)
 
     def release(self, *names: str) -> None:
         """Let go of the weights of these parts (of all without a name) and of what was remembered of texts and LoRAs.
@@ -138,6 +178,8 @@ class Engine:
         import torch
 
         with torch.inference_mode(False), torch.no_grad():
+            if nets := [net for net, parts in NETS.items() if set(parts) & set(names)]:
+                self.residence.leave(*nets)
             for name in names:
                 if (net := self.parts.pop(name, None)) is not None:
                     net.to("meta")
@@ -154,7 +196,7 @@ class Engine:
         if nets:
             where = (self.device, self.dtype, self.offload)
             self.stamps |= _stamps(self.files, nets)
-            found = _read_parts(self.files, nets, where, on_progress, should_stop)
+            found = _read_parts(self.files, nets, where, on_progress, should_stop, self.memory == FP8)
             self.parts.update({name: net for name, net in found.items() if name not in self.parts})
 
     def text_states(self, text: str, should_stop: Callable[[], bool] | None = None) -> torch.Tensor:
@@ -202,7 +244,7 @@ class Engine:
 
         Names and places of files are not in it.
         """
-        return engine_identity(self.files, self.device, self.dtype, on_progress, self.form)
+        return engine_identity(self.files, self.device, self.dtype, on_progress, self.form, self.memory)
 
 
 def engine_identity(
@@ -211,10 +253,12 @@ def engine_identity(
     dtype: torch.dtype,
     on_progress: Callable[[str, int, int], None] | None = None,
     form: Form | None = None,
+    memory: str = AUTO,
 ) -> dict[str, str]:
     """``Engine.identity`` of a model that is not loaded. ``device``, ``dtype``: as picked, not "auto".
 
-    ``form``: the one that ``load_engine`` makes without further arguments, if not given.
+    ``form``: the one that ``load_engine`` makes without further arguments, if not given. ``memory``: of the plans only
+    ``fp8`` changes bits, and is named.
     """
     found = {
         f"{name.replace('_', ' ')} sha256": weights_sha256(path, name, on_progress)
@@ -223,7 +267,8 @@ def engine_identity(
     for file in tokenizer_files(find_tokenizer(files.text_encoder, files.tokenizer)):
         found[f"{file.name} sha256"] = remembered_sha256(file, on_progress)
     form = form or Form(pick_attention("auto", device, dtype))
-    return {**found, **computing(device, dtype), **form.identity()}
+    stored = {"blocks stored as": "float8_e4m3fn, one scale a row"} if memory == FP8 else {}
+    return {**found, **computing(device, dtype), **form.identity(), **stored}
 
 
 def computing(device: str, dtype: torch.dtype) -> dict[str, str]:
@@ -251,6 +296,7 @@ def load_engine(
     compiled: bool = False,
     kept: Kept | None = None,
     text_encoder: str = "auto",
+    memory: str = AUTO,
     on_progress: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Engine:
@@ -261,6 +307,8 @@ def load_engine(
     ``compiled``: see ``compiled``; compiling takes up to a minute. Neither matters for ``precision="diffsynth"``.
     ``kept``: where text states and latents of pictures are kept between runs (``kept.open_kept()``), None for nowhere.
     ``text_encoder``: "keep", "release" or "auto", see ``text_states.may_stay``.
+    ``memory``: one of ``memory_plan.CHOICES``; "auto" takes the quickest plan for which there is room when the engine
+    is first used, and "fp8" also stores the transformer's blocks in 8 bits, which changes the pixels and cells' ids.
     ``on_progress(done, total, what)`` counts bytes.
     Raises ``ModelFileError`` for a file that is missing, damaged or of another kind; ``SettingsError`` for a device
     or a kernel that is not there, and where torch cannot compile; ``Interrupted`` when ``should_stop`` says so.
@@ -268,6 +316,7 @@ def load_engine(
     check_policy(text_encoder)
     keep_off_the_network()
     device = pick_device(device)
+    check_memory(memory, device)
     kind = pick_dtype(dtype, device, files.transformer)
     form = Form(pick_attention(attention, device, kind))
     offload = device != "cpu"
@@ -275,7 +324,7 @@ def load_engine(
     sizes = check_text_encoder(files.text_encoder)
     nets = [net for net in NETS if net != "text_encoder"]
     stamps = _stamps(files, nets)
-    parts = _read_parts(files, nets, (device, kind, offload), on_progress, should_stop)
+    parts = _read_parts(files, nets, (device, kind, offload), on_progress, should_stop, memory == FP8)
     tokenizer = load_tokenizer(place)
     check_together((files.transformer, parts["dit"]), (files.text_encoder, sizes), tokenizer)
     log.info("Wan-VACE loaded on %s as %s", device, kind)
@@ -288,6 +337,7 @@ def load_engine(
     return Engine(
         *(files, parts, tokenizer, device, kind, offload),
         form=form,
+        memory=memory,
         kept=kept,
         text_encoder=text_encoder,
         stamps=stamps,
@@ -304,8 +354,11 @@ def _read_parts(
     where: tuple[str, torch.dtype, bool],
     on_progress: Callable[[int, int, str], None] | None,
     should_stop: Callable[[], bool] | None,
+    eight_bit: bool = False,
 ) -> dict[str, Any]:
-    """The parts of these nets. ``where``: the engine's ``device``, ``dtype`` and ``offload``."""
+    """The parts of these nets. ``where``: the engine's ``device``, ``dtype`` and ``offload``. ``eight_bit``: with the
+    transformer's blocks stored in 8 bits.
+    """
     import torch
 
     device, kind, offload = where
@@ -335,6 +388,11 @@ def _read_parts(
         if "transformer" in nets:
             read = reading("transformer")
             parts["dit"], parts["vace"] = load_transformer(files.transformer, **how, reading=read)
+            if eight_bit:
+                from .fp8 import store_in_8_bits
+
+                for name in ("dit", "vace"):
+                    store_in_8_bits(parts[name], kind, in_8_bits)
         if "vae" in nets:
             parts["vae"] = load_vae(files.vae, **how, reading=reading("VAE"))
         if "text_encoder" in nets:
@@ -342,47 +400,3 @@ def _read_parts(
     done = total
     say("done")
     return parts
-
-
-def pick_device(name: str) -> str:
-    """A device name that exists here. "auto": CUDA, then Apple's MPS, then the CPU (said in the log)."""
-    import torch
-
-    if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        if torch.backends.mps.is_available():
-            return "mps"
-        log.warning("No GPU was found: rendering runs on the CPU, which is slow.")
-        return "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SettingsError(
-            f"The device {name!r} cannot be used.",
-            expected="auto, cpu, cuda or mps",
-            got=str(error).strip().splitlines()[0],
-            remedy="Choose auto, or install a build of torch for your GPU.",
-        ) from error
-    return name
-
-
-def pick_dtype(name: str, device: str, transformer: str) -> torch.dtype:
-    """The type of the weights; see ``load_engine``."""
-    import torch
-
-    if name not in DTYPES:
-        raise SettingsError(f"The type {name!r} is unknown.", expected=f"one of {', '.join(DTYPES)}")
-    if name == "auto":
-        small = False
-        with suppress(ModelFileError):  # loading will say what is wrong with the file
-            small = bool(transformer) and weights_size(transformer, "transformer") < _SMALL
-        name = "float32" if device == "cpu" and small else "bfloat16"
-    chosen: torch.dtype = getattr(torch, name)
-    return chosen
-
-
-def keep_off_the_network() -> None:
-    """Tell DiffSynth that nothing is to be downloaded, unless the user said otherwise."""
-    os.environ.setdefault("DIFFSYNTH_SKIP_DOWNLOAD", "true")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

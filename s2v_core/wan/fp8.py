@@ -6,6 +6,7 @@ multiplied is ``weight * scale`` in the engine's own type, as if the file had be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -43,6 +44,36 @@ def keep_quantised(layer: nn.Linear, scale: torch.Tensor | None, dtype: torch.dt
     """Let a linear layer keep its 8-bit weight; whoever reads ``layer.weight`` gets ``dequantise`` of it."""
     # unsafe: the type of what is read differs from the type of what is kept, which is the point.
     parametrize.register_parametrization(layer, "weight", _Dequantise(scale, dtype), unsafe=True)
+
+
+def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A matrix in 8 bits (float8_e4m3fn), with one scale a row: the row's largest number is the type's largest."""
+    import torch
+
+    most = torch.finfo(torch.float8_e4m3fn).max
+    wide = weight.float()
+    scale = wide.abs().amax(dim=1, keepdim=True) / most
+    scale[scale == 0] = 1.0
+    return (wide / scale).to(torch.float8_e4m3fn), scale
+
+
+def store_in_8_bits(
+    net: nn.Module, dtype: torch.dtype, chosen: Callable[[str, tuple[int, ...]], bool]
+) -> list[nn.Linear]:
+    """Let the linear layers of a net whose weight is ``chosen(name, shape)`` keep it in 8 bits; gives those layers.
+
+    Layers that came in 8 bits stay as they are.
+    """
+    found = []
+    for name, layer in list(net.named_modules()):
+        if isinstance(layer, nn.Linear) and not is_quantised(layer):
+            if not chosen(f"{name}.weight", tuple(layer.weight.shape)):
+                continue
+            weight, scale = quantise(layer.weight.data)
+            layer.weight = nn.Parameter(weight, requires_grad=False)
+            keep_quantised(layer, scale, dtype)
+            found.append(layer)
+    return found
 
 
 def is_quantised(layer: nn.Module) -> bool:

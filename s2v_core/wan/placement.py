@@ -2,7 +2,7 @@
 
 Weights are never written, so taking them off the device drops the copies and moves nothing. Where the device has no
 room for all of them, large layers stay at home and are copied for the moment in which they compute: slower, with the
-same numbers.
+same numbers. With ``Ahead`` the copy of each is made while the one before it computes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
+from .room import LARGE
+
 if TYPE_CHECKING:
     import torch
 
-LARGE = 1 << 20  # bytes; smaller layers are always on the device
+    from .prefetch import Ahead
+
 # What only reads its weights while it is called. (An 8-bit weight lies in a list of parametrizations, see ``fp8``.)
 _CALLED = (nn.Linear, nn.Embedding, ParametrizationList)
 
@@ -39,20 +42,24 @@ class _Layer:
         self.size = sum(home.nbytes for home in self.homes)
 
     def fetch(self, copy: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        for tensor, home in zip(self.tensors, self.homes, strict=True):
-            tensor.data = copy(home)
+        self.put([copy(home) for home in self.homes])
+
+    def put(self, copies: list[torch.Tensor]) -> None:
+        for tensor, made in zip(self.tensors, copies, strict=True):
+            tensor.data = made
 
     def drop(self) -> None:
         for tensor, home in zip(self.tensors, self.homes, strict=True):
             tensor.data = home
 
-    def pass_through(self, module: nn.Module, copy: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def pass_through(self, module: nn.Module, arrivals: _Arrivals) -> None:
         """Be on the device only while ``module`` computes."""
         if self.hooks:
             return
+        arrivals.prepare(self)
 
         def before(*_: Any) -> None:
-            self.fetch(copy)
+            arrivals.come(self)
 
         def after(*_: Any) -> None:
             self.drop()
@@ -66,6 +73,60 @@ class _Layer:
     def stay(self) -> None:
         while self.hooks:
             self.hooks.pop().remove()
+
+
+class _Arrivals:
+    """The coming of layers, one after the other: each begins the coming of the one that followed it the last time.
+
+    The order is learned, for it is not that of the modules, and goes forward only: the last layer of a pass brings
+    none, so that nothing is left on the device after it.
+    """
+
+    def __init__(self, copy: Callable[[torch.Tensor], torch.Tensor], ahead: Ahead | None) -> None:
+        self._copy, self._ahead = copy, ahead
+        self._prepared: set[_Layer] = set()
+        self._place: dict[_Layer, int] = {}  # in the order of their first coming
+        self._next: dict[_Layer, _Layer] = {}
+        self._last: _Layer | None = None
+        self._coming: tuple[_Layer, Any] | None = None
+
+    def prepare(self, layer: _Layer) -> None:
+        """A layer is to come more than once."""
+        if self._ahead and layer not in self._prepared:
+            self._prepared.add(layer)
+            homes = self._ahead.prepare(layer.homes)
+            if not layer.here:
+                layer.put(homes)
+            layer.homes = homes
+
+    def come(self, layer: _Layer) -> None:
+        """Bring a layer now."""
+        coming, self._coming = self._coming, None
+        if self._ahead and coming and coming[0] is layer:
+            layer.put(self._ahead.take(coming[1]))
+        else:
+            del coming
+            layer.fetch(self._copy)
+        if self._ahead:
+            self._look_ahead(layer, self._ahead)
+
+    def forget(self) -> None:
+        """Nothing is coming any more."""
+        self._coming = self._last = None
+
+    def _look_ahead(self, layer: _Layer, ahead: Ahead) -> None:
+        import torch
+
+        self._place.setdefault(layer, len(self._place))
+        last, self._last = self._last, layer
+        if last is not None and last is not layer:
+            self._next[last] = layer
+        following = self._next.get(layer)
+        if following and following.hooks and self._place[following] > self._place[layer]:
+            try:
+                self._coming = following, ahead.start(following.homes)
+            except torch.OutOfMemoryError:
+                self._ahead = None  # without room for two each comes when it is needed
 
 
 class Placement:
@@ -82,8 +143,11 @@ class Placement:
         *,
         large: int = LARGE,
         copy: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self._copy = copy or (lambda tensor: tensor.to(device))
+        self._arrivals = _Arrivals(self._copy, ahead)
+        self._at_once = 2 if ahead else 1
         small: list[torch.Tensor] = []
         self._layers: list[tuple[nn.Module, _Layer]] = []
         for module in net.modules():
@@ -94,6 +158,11 @@ class Placement:
                 small += own
         self._small = _Layer(small)
         self.size = self._small.size + sum(layer.size for _, layer in self._layers)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest layer that may stay at home."""
+        return max((layer.size for _, layer in self._layers), default=0)
 
     @property
     def loaded(self) -> int:
@@ -108,9 +177,10 @@ class Placement:
         import torch
 
         before = self.loaded
+        self._arrivals.forget()
         room = self.size if room >= self.size - before else room + before
         # A layer that comes and goes needs room too.
-        spare = 0 if room >= self.size else max((layer.size for _, layer in self._layers), default=0)
+        spare = 0 if room >= self.size else self._at_once * self.largest
         # Tensors that are made in the host's inference mode could not be used outside it.
         with torch.inference_mode(False), torch.no_grad():
             self._keep(self._small)
@@ -123,7 +193,7 @@ class Placement:
                     self._keep(layer)
                     there += layer.size
                 else:
-                    layer.pass_through(module, self._copy)
+                    layer.pass_through(module, self._arrivals)
         return self.loaded - before
 
     def send_home(self, wanted: float = float("inf")) -> int:
@@ -134,6 +204,7 @@ class Placement:
         """
         before = self.loaded
         everything = wanted >= before
+        self._arrivals.forget()
         for module, layer in reversed(self._layers):
             if not everything and before - self.loaded >= wanted:
                 break
@@ -143,7 +214,7 @@ class Placement:
             if everything:
                 layer.stay()
             else:
-                layer.pass_through(module, self._copy)
+                layer.pass_through(module, self._arrivals)
         if everything and self._small.here:
             self._small.drop()
             self._small.here = False

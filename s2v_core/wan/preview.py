@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .vae_stream import encode_parts
+
 if TYPE_CHECKING:
     import torch
 
@@ -24,8 +26,8 @@ def fit_colours(vae: Any, device: str, dtype: torch.dtype) -> torch.Tensor:
     blue = torch.roll(red + green, (5, 3), (0, 1)).remainder(2) - 1
     colours = torch.stack([red, green, blue])  # [3, side, side]
     picture = colours.repeat_interleave(8, 1).repeat_interleave(8, 2)[None, :, None]
-    with torch.no_grad():
-        latents = vae.encode(picture.to(device=device, dtype=dtype), device=device)[0, :, 0].float().cpu()
+    latents = encode_parts(vae, picture.to(device=device, dtype=dtype), True, lambda work: work())
+    latents = latents[0, :, 0].float().cpu()
     known = torch.cat([latents.flatten(1).T, torch.ones(_SIDE * _SIDE, 1)], dim=1)
     return torch.linalg.lstsq(known, colours.flatten(1).T, driver="gelsd").solution
 

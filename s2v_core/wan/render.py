@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..prompts.prompt import Prompt
 from ..video.clip import Clip
+from .decoding import Frames, decode
 from .engine import Engine
 from .flops import NetSizes
 from .lora_file import lora_sha256
 from .masks import as_mask
 from .pictures import References, array_sha256, as_references
-from .sampler import Step, decode, sample
+from .sampler import Step, sample
 from .schedule import needs_negative
 from .settings import SampleSettings
 from .shared import Shared
@@ -31,10 +32,10 @@ class Renderer:
 
     ``control``: the pose video, or None. ``reference``: uint8 [H, W, 3], several of them in their order, or None.
     ``mask``: what ``as_mask`` takes; where it is black the control video is kept. ``start``: the clip to begin from
-    when ``denoise`` is below 1. ``notes`` says, after a rendering, what was fitted or cut, and which part of a LoRA was
-    left out. ``estimated``: what step caching left out of the last rendering, None where it was off.
-    ``on_hash(path, done, size)`` hears how far the reading of a model file for its sha256 is. ``awaited``: texts of the
-    renderings that are to come.
+    when ``denoise`` is below 1. ``notes`` says, after a rendering, what was fitted or cut, which part of a LoRA was
+    left out, and when memory ran out. ``estimated``: what step caching left out of the last rendering, None where it
+    was off. ``on_hash(path, done, size)`` hears how far the reading of a model file for its sha256 is. ``awaited``:
+    texts of the renderings that are to come.
     """
 
     engine: Engine
@@ -87,15 +88,20 @@ class Renderer:
         should_stop: Callable[[], bool] | None = None,
         shared: Shared | None = None,
         on_latents: Callable[[torch.Tensor], None] | None = None,
+        on_frames: Callable[[Frames], None] | None = None,
     ) -> Clip:
         """One clip, the same whatever is ``shared``. Raises what ``condition``, ``sample`` and ``decode`` raise.
 
-        ``on_latents`` gets the finished latents [1, 16, T, h, w], without those of references, before they are decoded.
+        ``on_latents`` gets the finished latents [1, 16, T, h, w], without those of references, before they are decoded;
+        ``on_frames`` the frames, as they are decoded.
         """
+        falls = len(self.engine.residence.falls)
         latents, conditioning = self.sample(prompt, settings, on_step=on_step, should_stop=should_stop, shared=shared)
         if on_latents:
             on_latents(latents)
-        return decode(self.engine, latents, conditioning, settings)
+        clip = decode(self.engine, latents, conditioning, settings, on_frames=on_frames, should_stop=should_stop)
+        self.notes = (*self.notes, *self.engine.residence.falls[falls:])
+        return clip
 
     def sample(
         self,

@@ -18,7 +18,8 @@ _KEPT, _ROTARY = 9, 10
 # The same for encoder and decoder: 55 times their width for each pixel; a third more for what convolutions reserve on a
 # GPU.
 _VAE = 75
-_TEXT = 256 << 20  # 512 tokens, whatever the prompt
+LARGE = 1 << 20  # bytes; smaller layers are always on the device
+TEXT = 256 << 20  # of the text encoder: 512 tokens, whatever the prompt
 _TILE = (240, 416)  # pixels of a tile, see ``vace.TILE``
 
 
@@ -34,18 +35,27 @@ def working_memory(
     settings = settings or SampleSettings()
     found = 0
     if "text_encoder" in names:
-        found = max(found, _TEXT)
+        found = max(found, TEXT)
     if "dit" in names:
         dit = parts["dit"]
         hidden = dit.blocks[0].ffn[0].out_features
-        wide = _KEPT * dit.dim + max(2 * hidden, _ROTARY * dit.dim)
-        found = max(found, tokens(settings) * wide * dtype.itemsize)
+        found = max(found, transformer_memory(dit.dim, hidden, settings, dtype.itemsize))
     if "vae" in names:
         width = parts["vae"].model.decoder.head[0].gamma.numel()
-        area = settings.width * settings.height
-        pixels = min(area, _TILE[0] * _TILE[1]) if settings.tiling else area
-        found = max(found, pixels * width * _VAE * dtype.itemsize)
+        found = max(found, vae_memory(width, settings, dtype.itemsize))
     return found
+
+
+def transformer_memory(dim: int, hidden: int, settings: SampleSettings, itemsize: int) -> int:
+    """Of a forward of a transformer of width ``dim``, whose ffn is ``hidden`` wide."""
+    return tokens(settings) * (_KEPT * dim + max(2 * hidden, _ROTARY * dim)) * itemsize
+
+
+def vae_memory(width: int, settings: SampleSettings, itemsize: int) -> int:
+    """Of decoding, or of encoding, a video by a VAE of this width."""
+    area = settings.width * settings.height
+    pixels = min(area, _TILE[0] * _TILE[1]) if settings.tiling else area
+    return pixels * width * _VAE * itemsize
 
 
 def tokens(settings: SampleSettings) -> int:

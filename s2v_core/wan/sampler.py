@@ -1,4 +1,4 @@
-"""The sampling loop, from noise to latents, and from latents to frames."""
+"""The sampling loop, from noise to latents."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from einops import rearrange
 
 from ..errors import Interrupted, SettingsError
-from ..video.clip import Clip
 from . import transformer
 from .engine import Engine
 from .guidance import guide
@@ -24,8 +22,7 @@ from .shared import Shared, State
 from .solvers import make_solver
 from .step_cache import Estimated, StepCache
 from .transformer import Constants
-from .vace import TILE, Conditioning
-from .vae import fast_vae
+from .vace import Conditioning
 from .windows import Window, blend, plan_windows
 
 if TYPE_CHECKING:
@@ -64,8 +61,10 @@ def sample(
     every step, and before every window of a long clip. ``on_note`` hears, in sentences, what of a LoRA is not used.
     ``shared``: steps and predictions of other renderings that begin like this one; the result is the same, bit for bit.
     ``on_estimated`` hears at the end what step caching left out, where it is on.
-    Raises ``Interrupted``; ``LoraError`` for a LoRA that does not fit; ``SettingsError`` for settings of another size
-    than the conditioning, or that need a start clip which it lacks.
+    Where the device's memory runs out, the next memory plan is taken up and the prediction that failed is computed
+    again (``Engine.within_memory``); the result is the same.
+    Raises ``Interrupted``; ``DeviceMemoryError``; ``LoraError`` for a LoRA that does not fit; ``SettingsError`` for
+    settings of another size than the conditioning, or that need a start clip which it lacks.
     """
     import torch
 
@@ -106,9 +105,11 @@ def sample(
             raise Interrupted(f"Stopped before step {index + 1} of {settings.steps}.")
 
     def predict(side: str, index: int, latents: torch.Tensor) -> torch.Tensor:
-        if shared:
-            return shared.prediction(index, side, lambda: compute(side, index, latents)).to(engine.device)
-        return compute(side, index, latents)
+        def made() -> torch.Tensor:
+            found: torch.Tensor = engine.within_memory(("dit", "vace"), lambda: compute(side, index, latents))
+            return found
+
+        return shared.prediction(index, side, made).to(engine.device) if shared else made()
 
     def compute(side: str, index: int, latents: torch.Tensor) -> torch.Tensor:
         timestep = (levels[index] * TRAIN_TIMESTEPS).unsqueeze(0).to(device=engine.device, dtype=kind)
@@ -178,9 +179,12 @@ def _prepared(
         (old_things, old_values), known = engine.constants
         if old_values == values and all(one is other for one, other in zip(things, old_things, strict=True)):
             return cast(Constants, known)
-    made = transformer.prepare(*nets, contexts, vace_context, shape, references, exact, engine.form)
-    stays = engine.device == "cpu" or not (engine.offload or engine.mover)
-    engine.constants = ((things, values), made) if stays else None
+
+    def prepare() -> Constants:
+        return transformer.prepare(*nets, contexts, vace_context, shape, references, exact, engine.form)
+
+    made: Constants = engine.within_memory(("dit", "vace"), prepare)
+    engine.constants = ((things, values), made) if engine.settled else None
     return made
 
 
@@ -230,22 +234,6 @@ def noise(conditioning: Conditioning, seed: int) -> torch.Tensor:
     if not conditioning.references:
         return drawn
     return torch.concat((drawn[:, :, -conditioning.references :], drawn[:, :, : -conditioning.references]), dim=2)
-
-
-def decode(engine: Engine, latents: torch.Tensor, conditioning: Conditioning, settings: SampleSettings) -> Clip:
-    """The clip of latents [1, 16, T, h, w] out of ``sample``."""
-    import torch
-
-    (vae,) = engine.use("vae")
-    tiles: dict[str, Any] = {"tiled": True, **TILE} if settings.tiling else {"tiled": False}
-    with torch.no_grad(), fast_vae(vae, exact=settings.precision == "diffsynth"):
-        video = vae.decode(latents.to(device=engine.device, dtype=engine.dtype), device=engine.device, **tiles)[0]
-        if settings.precision == "diffsynth":
-            levels = ((video + 1) * (255 / 2)).clip(0, 255)  # cut, not rounded, in the net's own type
-        else:
-            levels = ((video.float() + 1) * (255 / 2)).round().clip(0, 255)
-        frames = rearrange(levels, "c t h w -> t h w c").to(device="cpu", dtype=torch.uint8)
-    return Clip(np.ascontiguousarray(frames.numpy()), conditioning.fps)
 
 
 def _check_same_size(conditioning: Conditioning, settings: SampleSettings) -> None:

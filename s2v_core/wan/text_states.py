@@ -30,7 +30,10 @@ def encode_states(engine: Engine, text: str, should_stop: Callable[[], bool] | N
         if engine.reader is None:
             engine.read_again("text_encoder", should_stop=should_stop)
         (encoder,) = engine.use("text_encoder")
-        return encode_text(encoder, engine.tokenizer, text, engine.device)
+        made: torch.Tensor = engine.within_memory(
+            ("text_encoder",), lambda: encode_text(encoder, engine.tokenizer, text, engine.device)
+        )
+        return made
 
     if engine.kept is None:
         return make().cpu()

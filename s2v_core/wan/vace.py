@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .masks import DRAWN, Mask, fit_mask
 from .pictures import FPS, TIME_STRIDE, References, array_sha256, fit_control, fit_references, fit_start
 from .settings import SampleSettings
 from .vae import fast_vae
+from .vae_stream import encode_parts
 
 if TYPE_CHECKING:
     import torch
@@ -197,9 +199,17 @@ def _length_notes(settings: SampleSettings) -> tuple[str, ...]:
 
 def encode(engine: Engine, vae: Any, video: torch.Tensor, tiling: bool, exact: bool) -> torch.Tensor:
     """Latents [1, 16, T', H/8, W/8] of pixels [1, 3, T, H, W] from -1 to 1. ``exact``: DiffSynth's bits."""
-    tiles: dict[str, Any] = {"tiled": True, **TILE} if tiling else {"tiled": False}
-    with fast_vae(vae, exact):
-        encoded: torch.Tensor = vae.encode(video, device=engine.device, **tiles)
+    run = partial(engine.within_memory, ("vae",))
+
+    def tiled() -> torch.Tensor:
+        try:
+            with fast_vae(vae, exact):
+                made: torch.Tensor = vae.encode(video, device=engine.device, tiled=True, **TILE)
+                return made
+        finally:
+            vae.model.clear_cache()
+
+    encoded: torch.Tensor = run(tiled) if tiling else encode_parts(vae, video, exact, run)
     return encoded.to(dtype=engine.dtype, device=engine.device)
 
 

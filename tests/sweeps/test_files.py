@@ -92,6 +92,12 @@ def test_a_plan_loads_no_model_and_makes_no_folder(folder, s2v, loads):
     assert said["saved"] == round(1 - said["forwards_shared"] / said["forwards_alone"], 4)
     assert said["seconds"] is None
     assert not said["disk_measured"]
+    (memory,) = said["memory"]
+    assert (memory["plan"], memory["fits"]) == ("resident", True)
+    assert memory["need"] == sum(memory["weights"].values()) + max(memory["working"].values())
+    eight = s2v("sweep", "plan", folder / "one.yaml", "-o", folder / "none", "--device", "cpu", "--memory", "fp8")
+    assert eight["memory"][0]["asked"] == "fp8"
+    assert eight["memory"][0]["weights"]["transformer"] < memory["weights"]["transformer"]
     assert not loads
     assert not (folder / "none").exists()
 

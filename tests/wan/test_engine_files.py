@@ -27,7 +27,8 @@ def everywhere(folder):
 
 
 def test_a_folder_of_diffusers_is_an_engine(sharded, prompt, settings, control, reference):
-    from s2v_core.wan.sampler import decode, sample
+    from s2v_core.wan.decoding import decode
+    from s2v_core.wan.sampler import sample
     from s2v_core.wan.vace import condition
 
     assert len(list((sharded / "transformer").glob("*-of-*.safetensors"))) > 3

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from s2v_core.wan.decoding import decode
 from s2v_core.wan.engine import load_engine
-from s2v_core.wan.sampler import decode, sample
+from s2v_core.wan.sampler import sample
 from s2v_core.wan.settings import LoraUse
 from s2v_core.wan.vace import condition
 from tests.wan.pipeline_twin import load_pipeline, run_pipeline

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from s2v_core.errors import SettingsError
+from s2v_core.wan.decoding import decode
 from s2v_core.wan.render import Renderer
-from s2v_core.wan.sampler import decode
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from s2v_core.wan.decoding import decode
 from s2v_core.wan.render import Renderer
-from s2v_core.wan.sampler import decode
 from s2v_core.wan.vace import join
 
 
