@@ -77,7 +77,7 @@ def small_numbers(monkeypatch, tiny, prompt):
     monkeypatch.setattr(memory_plan, "TEXT", 0)
     elsewhere = load_engine(tiny, device="cpu", dtype="float32")
     states = {text: elsewhere.text_states(text) for text in (prompt.text, prompt.negative)}
-    monkeypatch.setattr(Engine, "text_states", lambda self, text: states[text])
+    monkeypatch.setattr(Engine, "text_states", lambda self, text, *_: states[text])
 
 
 def test_less_memory_is_taken_by_each_plan(tiny, render, given, monkeypatch):
