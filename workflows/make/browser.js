@@ -11,7 +11,7 @@ let problems = [];
 // What ComfyUI's own scripts call the application, in all supported frontends.
 const APP = "(window.app ?? window.comfyAPI?.app?.app)";
 
-const RUN = ['[data-testid="queue-button"]', 'button[aria-label="Run"]', ".queue-button-group button"];
+const RUN = ['[data-testid="queue-button"]', 'button[aria-label="Run"]', '.queue-button-group button:has-text("Run")'];
 
 async function start() {
   const browser = await engine.launch({
