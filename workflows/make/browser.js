@@ -11,7 +11,7 @@ let problems = [];
 // What ComfyUI's own scripts call the application, in all supported frontends.
 const APP = "(window.app ?? window.comfyAPI?.app?.app)";
 
-const RUN = ['[data-testid="queue-button"]', 'button[aria-label="Run"]', ".queue-button-group button"];
+const RUN = ['[data-testid="queue-button"]', 'button[aria-label="Run"]', '.queue-button-group button:has-text("Run")'];
 
 async function start() {
   const browser = await engine.launch({
@@ -103,11 +103,11 @@ const commands = {
     await page.waitForTimeout(700);
   },
 
-  // Every node as it stands there.
+  // Every node as it stands there. Newer frontends have texts for numbers.
   async nodes() {
     return page.evaluate(`(() => { const app = ${APP}; const known = LiteGraph.registered_node_types;
       return (app.graph.nodes ?? app.graph._nodes).map((node) => ({
-        id: node.id, type: node.type, title: node.title, mode: node.mode, missing: !known[node.type],
+        id: Number(node.id), type: node.type, title: node.title, mode: node.mode, missing: !known[node.type],
         red: Boolean(node.has_errors), pos: [...node.pos], size: [...node.size], needs: [...node.computeSize()],
         inputs: (node.inputs ?? []).map((slot) => ({ name: slot.name, label: slot.label ?? slot.localized_name, link: slot.link,
           widget: Boolean(slot.widget) })),
