@@ -151,10 +151,10 @@ def test_loading_is_followed_and_stopped(tiny):
 
 
 def test_the_automatic_type_counts_all_shards(sharded, monkeypatch):
-    from s2v_core.wan import engine
+    from s2v_core.wan import machine
 
     assert pick_dtype("auto", "cpu", str(sharded)) == torch.float32
     largest = max(path.stat().st_size for path in (sharded / "transformer").glob("*.safetensors"))
-    monkeypatch.setattr(engine, "_SMALL", largest + 1)
+    monkeypatch.setattr(machine, "_SMALL", largest + 1)
     assert pick_dtype("auto", "cpu", str(sharded)) == torch.bfloat16
     assert pick_dtype("auto", "cpu", "") == pick_dtype("auto", "cpu", "nowhere.safetensors") == torch.bfloat16
