@@ -109,10 +109,13 @@ def test_killed_at_random_moments(processes, calm, tmp_path, kills, count, laten
         CellStore(folder)
         running = [start(processes, folder, count, latents) for _ in range(2)]
         kept: dict[str, tuple[int, int]] = {}
+        touched: set[str] = set()
         while any(process.is_alive() for process in running):
             time.sleep(chance.random() * 0.15)
             if flips and chance.random() < 0.3:
-                flipped += flip(chance, folder) is not None
+                place = flip(chance, folder)
+                flipped += place is not None
+                touched |= {place.split("/")[0]} if place else set()
             chosen = [which for which in chance.choice([(0,), (1,), (0, 1)]) if running[which].is_alive()]
             chosen = chosen[: kills - killed]
             for which in chosen:
@@ -137,7 +140,9 @@ def test_killed_at_random_moments(processes, calm, tmp_path, kills, count, laten
         # A damaged cell makes its reader stop; without damage everybody gets to the end.
         assert flips or [process.exitcode for process in running] == [0, 0]
         wrong = {damage.id for damage in verify(CellStore(folder), read_frames=True)}
-        assert wrong == {id for id, files in contents(folder).items() if differs(files, calm(count, latents)[id])}
+        # A flip in a time or in the memory of cell.json is damage too; ``contents`` does not look there.
+        damage = {id for id, files in contents(folder).items() if differs(files, calm(count, latents)[id])}
+        assert damage <= wrong <= damage | touched
         damaged += len(wrong)
         if flips:
             assert ended(start(processes, folder, count, latents)) == 0
