@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DeviceMemoryError
 from .memory_plan import PLANS, MemoryPlan, NetNeed, free_memory, gigabytes, plan_memory, stays
-from .placement import Placement
 from .prefetch import Ahead, SideStream
 from .room import LARGE
 
 if TYPE_CHECKING:
     import torch
+
+    from .placement import Placement
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +165,8 @@ class Residence:
     def _place(self, net: str, parts: Mapping[str, Any]) -> Placement:
         if net not in self._placed:
             import torch
+
+            from .placement import Placement
 
             holder = torch.nn.ModuleDict({name: parts[name] for name in NETS[net]})
             if self._ahead is None and torch.device(self.device).type == "cuda":
