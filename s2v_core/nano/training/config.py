@@ -1,7 +1,7 @@
 """Every number of the nano model's training, in one file.
 
-``nano.yaml`` beside this file is what the shipped weights were made with; ``s2v nano train --config FILE`` takes
-another.
+``nano.yaml`` beside this file begins from nothing; the other files there are the runs that went on from it to the
+shipped weights (docs/nano.md). ``s2v nano train --config FILE`` takes any.
 """
 
 from __future__ import annotations
