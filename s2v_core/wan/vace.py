@@ -280,6 +280,6 @@ def pixels(engine: Engine, clip: Clip) -> torch.Tensor:
     """A clip as [1, 3, T, H, W] from -1 to 1, on the device."""
     import torch
 
-    frames = torch.from_numpy(np.ascontiguousarray(clip.frames)).to(torch.float32)
+    frames = torch.tensor(clip.frames, dtype=torch.float32)  # a copy: frames that were read cannot be written
     frames = frames.to(dtype=engine.dtype, device=engine.device) * (2 / 255) - 1
     return rearrange(frames, "t h w c -> 1 c t h w").contiguous()
