@@ -280,6 +280,7 @@ def pixels(engine: Engine, clip: Clip) -> torch.Tensor:
     """A clip as [1, 3, T, H, W] from -1 to 1, on the device."""
     import torch
 
-    frames = torch.tensor(clip.frames, dtype=torch.float32)  # a copy: frames that were read cannot be written
+    # A copy: frames that were read cannot be written, which torch warns of.
+    frames = torch.from_numpy(np.array(clip.frames, np.float32, order="C"))
     frames = frames.to(dtype=engine.dtype, device=engine.device) * (2 / 255) - 1
     return rearrange(frames, "t h w c -> 1 c t h w").contiguous()
