@@ -174,6 +174,7 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     from s2v_core.sweeps.axes import Sweep, make_axis
     from s2v_core.sweeps.run import run_sweep
     from s2v_core.sweeps.store import CellStore
+    from s2v_core.video.write import write_clip
     from s2v_core.wan import text_states, transformer
     from s2v_core.wan.render import Renderer
 
@@ -184,6 +185,8 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     engine._texts.clear()
     engine.grey.clear()
     engine.constants = None
+    # In a real run the driving clip was read before, with the same library that writes cells.
+    write_clip(control, folder / "driving.mkv", lossless=True)
     store = CellStore(folder / "cells")
     clock, vae = Clock(place.device), engine.parts["vae"].model
     nets = {

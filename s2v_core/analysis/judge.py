@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 from ..metrics.registry import METRICS
@@ -16,6 +16,8 @@ from .table import Row, Value, say_place
 from .trends import judge_plateau, judge_rescue, judge_trend
 from .verdict import Part, Verdict, conclude, untested
 
+# The rows at each place of two axes.
+_Grid = dict[tuple[Value, Value], list[Row]]
 _NAMES = {"pose": "the pose video", "reference": "the reference"}
 
 
@@ -77,10 +79,12 @@ class _Squares:
         self.metric, self.follows, self.other = metric, follows, other
         self.seeds: dict[int, list[tuple[float, float]]] = {}
         self.cells: set[str] = set()
-        grids: dict[tuple[Key, int], dict[tuple[Value, Value], Row]] = {}
-        for key, row in keyed(rows, (follows, other), Swap.loose):
+        grids: dict[tuple[Key, int], _Grid] = {}
+        # Cells of other sweeps may stand in the same place: with another prompt, and held against nothing.
+        held = [row for row in rows if row.against.get(metric.name)]
+        for key, row in keyed(held, (follows, other), Swap.loose):
             if NO_LORA not in (row.at[follows], row.at[other]):
-                grids.setdefault((key, row.seed), {})[row.at[follows], row.at[other]] = row
+                grids.setdefault((key, row.seed), {}).setdefault((row.at[follows], row.at[other]), []).append(row)
         for (_, seed), grid in sorted(grids.items(), key=str):
             for ones, twos in _twos(grid):
                 self._add(seed, grid, ones, twos)
@@ -101,17 +105,20 @@ class _Squares:
     def _add(
         self,
         seed: int,
-        grid: Mapping[tuple[Value, Value], Row],
+        grid: _Grid,
         ones: tuple[Value, Value],
         twos: tuple[Value, Value],
     ) -> None:
-        square = [grid[one, two] for one in ones for two in twos]
-        leads = [self._lead(row, *ones) for row in square]
-        known = [lead for lead in leads if lead is not None]
-        if len(known) == len(square):
-            a, b, c, d = known
+        square = [
+            {row.cell: lead for row in grid[one, two] if (lead := self._lead(row, *ones)) is not None}
+            for one in ones
+            for two in twos
+        ]
+        if all(square):
+            # The mean where several prompts were rendered in one place.
+            a, b, c, d = (sum(leads.values()) / len(leads) for leads in square)
             self.seeds.setdefault(seed, []).append(((a + b - c - d) / 4, (a + c - b - d) / 4))
-            self.cells |= {row.cell for row in square}
+            self.cells |= {cell for leads in square for cell in leads}
 
     def _lead(self, row: Row, one: Value, other: Value) -> float | None:
         held = row.against.get(self.metric.name, {})
@@ -120,7 +127,7 @@ class _Squares:
 
 
 def _twos(
-    grid: Mapping[tuple[Value, Value], Row],
+    grid: _Grid,
 ) -> Iterator[tuple[tuple[Value, Value], tuple[Value, Value]]]:
     """Every two by two that is whole."""
     first, second = (ordered({place[side] for place in grid}) for side in (0, 1))

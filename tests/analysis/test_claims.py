@@ -193,6 +193,20 @@ def test_pose_follows_the_pose_video_and_identity_the_reference():
     assert second.effect.value == pytest.approx(0.09)
 
 
+@pytest.mark.parametrize("where", ["before", "behind"])
+def test_cells_of_other_sweeps_in_the_swaps_places_change_nothing(where):
+    def pose(pose, reference, against, seed):
+        return 0.7 if pose == against else 0.3
+
+    def identity(pose, reference, against, seed):
+        return 0.9 if reference == against else 0.8
+
+    mine = square(pose, identity)
+    others = [Row(f"x{row.cell}", {**row.at, "prompt": "another"}, row.seed) for row in mine]
+    found = verdict("pose is not identity", [*others, *mine] if where == "before" else [*mine, *others])
+    assert (found.word, found.seeds, found.series, found.cells) == ("supported", 3, 1, 12)
+
+
 def test_the_swap_is_not_supported_the_other_way_round():
     def follows_pose(pose, reference, against, seed):
         return 0.9 if pose == against else 0.5
