@@ -8,7 +8,7 @@ from tests.host.browser import Browser
 
 GRID = "app.graph.nodes.find((node) => node.type === 'Skeleton2Video_SweepGrid')"
 LORA = "article.safetensors"
-STEPS = 24  # enough that a slow page can stop a run before it is at its end
+STEPS = 150  # enough that a run can be stopped before it is at its end, on a quick machine too
 SIZE = {"width": 64, "height": 64, "frames": 5, "shift": 5.0, "control_strength": 1.0}
 PLAIN = {"fit": "letterbox", "solver": "euler", "precision": "float32", "tiling": False}
 
