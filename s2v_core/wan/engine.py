@@ -11,21 +11,15 @@ from typing import TYPE_CHECKING, Any
 from ..files import remembered_sha256
 from .attention import pick_attention
 from .block import PLAIN, Form
-from .checkpoints import (
-    Reading,
-    check_text_encoder,
-    check_together,
-    load_text_encoder,
-    load_transformer,
-    load_vae,
-)
-from .contents import weights_sha256, weights_size, weights_stamp
+from .checkpoints import check_text_encoder, check_together
+from .contents import weights_sha256
 from .lora_file import Lora, load_lora, lora_stamp
 from .machine import DTYPES as DTYPES
 from .machine import keep_off_the_network as keep_off_the_network
 from .machine import pick_device as pick_device
 from .machine import pick_dtype as pick_dtype
-from .memory_plan import AUTO, FP8, MemoryPlan, check_memory, in_8_bits, net_needs, stays
+from .memory_plan import AUTO, FP8, MemoryPlan, check_memory, net_needs, stays
+from .parts import read_parts, stamps_of
 from .preview import fit_colours
 from .residence import NETS as NETS
 from .residence import Residence
@@ -195,8 +189,8 @@ class Engine:
         nets = [net for net, parts in NETS.items() if wanted & set(parts)]
         if nets:
             where = (self.device, self.dtype, self.offload)
-            self.stamps |= _stamps(self.files, nets)
-            found = _read_parts(self.files, nets, where, on_progress, should_stop, self.memory == FP8)
+            self.stamps |= stamps_of(self.files, nets)
+            found = read_parts(self.files, nets, where, on_progress, should_stop, self.memory == FP8)
             self.parts.update({name: net for name, net in found.items() if name not in self.parts})
 
     def text_states(self, text: str, should_stop: Callable[[], bool] | None = None) -> torch.Tensor:
@@ -323,8 +317,8 @@ def load_engine(
     place = find_tokenizer(files.text_encoder, files.tokenizer)
     sizes = check_text_encoder(files.text_encoder)
     nets = [net for net in NETS if net != "text_encoder"]
-    stamps = _stamps(files, nets)
-    parts = _read_parts(files, nets, (device, kind, offload), on_progress, should_stop, memory == FP8)
+    stamps = stamps_of(files, nets)
+    parts = read_parts(files, nets, (device, kind, offload), on_progress, should_stop, memory == FP8)
     tokenizer = load_tokenizer(place)
     check_together((files.transformer, parts["dit"]), (files.text_encoder, sizes), tokenizer)
     log.info("Wan-VACE loaded on %s as %s", device, kind)
@@ -342,61 +336,3 @@ def load_engine(
         text_encoder=text_encoder,
         stamps=stamps,
     )
-
-
-def _stamps(files: ModelFiles, nets: list[str]) -> dict[str, Any]:
-    return {net: weights_stamp(files.weights()[net], net) for net in nets}
-
-
-def _read_parts(
-    files: ModelFiles,
-    nets: list[str],
-    where: tuple[str, torch.dtype, bool],
-    on_progress: Callable[[int, int, str], None] | None,
-    should_stop: Callable[[], bool] | None,
-    eight_bit: bool = False,
-) -> dict[str, Any]:
-    """The parts of these nets. ``where``: the engine's ``device``, ``dtype`` and ``offload``. ``eight_bit``: with the
-    transformer's blocks stored in 8 bits.
-    """
-    import torch
-
-    device, kind, offload = where
-    paths = files.weights()
-    total = sum(weights_size(paths[net], net) for net in nets)
-    done = 0
-
-    def reading(what: str) -> Reading:
-        def count(size: int) -> None:
-            nonlocal done
-            done += size
-            say(what)
-
-        say(what)
-        # MPS has no 8-bit floating point.
-        eight = torch.device(device).type != "mps"
-        return Reading(mapped=offload, keep_8bit=eight, on_bytes=count, should_stop=should_stop)
-
-    def say(what: str) -> None:
-        if on_progress:
-            on_progress(min(done, total), total, what)
-
-    parts: dict[str, Any] = {}
-    how: dict[str, Any] = {"device": "cpu" if offload else device, "dtype": kind}
-    # The host runs nodes in inference mode; weights made there could not be moved or used outside it.
-    with torch.inference_mode(False), torch.no_grad():
-        if "transformer" in nets:
-            read = reading("transformer")
-            parts["dit"], parts["vace"] = load_transformer(files.transformer, **how, reading=read)
-            if eight_bit:
-                from .fp8 import store_in_8_bits
-
-                for name in ("dit", "vace"):
-                    store_in_8_bits(parts[name], kind, in_8_bits)
-        if "vae" in nets:
-            parts["vae"] = load_vae(files.vae, **how, reading=reading("VAE"))
-        if "text_encoder" in nets:
-            parts["text_encoder"] = load_text_encoder(files.text_encoder, **how, reading=reading("text encoder"))
-    done = total
-    say("done")
-    return parts

@@ -19,7 +19,7 @@ from s2v_core.sweeps.run import run_sweep
 from s2v_core.sweeps.store import CellStore
 from s2v_core.wan import engine as engine_module
 from s2v_core.wan import kept as kept_module
-from s2v_core.wan import text_states, vace
+from s2v_core.wan import parts, text_states, vace
 from s2v_core.wan.engine import load_engine
 from s2v_core.wan.kept import Kept, open_kept
 from s2v_core.wan.render import Renderer, needed_texts
@@ -275,17 +275,14 @@ def test_the_environment_says_how_much_is_kept(tmp_path, monkeypatch):
 # The text encoder
 
 
-def test_loading_reads_no_text_encoder_but_checks_its_file(own_model, monkeypatch):
-    read = []
-    real = engine_module.load_text_encoder
-    monkeypatch.setattr(engine_module, "load_text_encoder", lambda *a, **k: read.append(1) or real(*a, **k))
+def test_loading_reads_no_text_encoder_but_checks_its_file(own_model, reads):
     one = load_engine(own_model, device="cpu", dtype="float32")
     assert set(one.parts) == {"dit", "vace", "vae"}
     one.use("vae")
     one.use()
-    assert not read
+    assert not reads
     one.text_states("a man")
-    assert len(read) == 1
+    assert len(reads) == 1
     path = Path(own_model.text_encoder)
     data = path.read_bytes()
     for spoiled in (b"", data[: len(data) // 2], Path(own_model.vae).read_bytes()):
@@ -346,8 +343,8 @@ def test_a_host_decides_for_itself(loaded, prompt, settings, monkeypatch):
 def reads(monkeypatch):
     """How often the text encoder's file is read."""
     read = []
-    real = engine_module.load_text_encoder
-    monkeypatch.setattr(engine_module, "load_text_encoder", lambda *a, **k: read.append(1) or real(*a, **k))
+    real = parts.load_text_encoder
+    monkeypatch.setattr(parts, "load_text_encoder", lambda *a, **k: read.append(1) or real(*a, **k))
     return read
 
 
