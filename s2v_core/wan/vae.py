@@ -8,10 +8,10 @@ reduction that a CPU does badly. On a GPU the classes' own ways stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import torch
@@ -19,29 +19,51 @@ if TYPE_CHECKING:
 _TINY = 1e-24  # torch.nn.functional.normalize's 1e-12, squared
 
 
-@contextmanager
-def fast_vae(vae: Any, exact: bool = False) -> Iterator[None]:
+Block: TypeAlias = Callable[[], AbstractContextManager[None]]
+
+
+def fast_vae(vae: Any, exact: bool = False) -> AbstractContextManager[None]:
     """While the block runs, the layers of ``WanVideoVAE`` take faster forms, where it is float32 on a CPU.
 
     ``exact``: only those that give the same bits.
     """
-    import torch
+    return fast_blocks(vae, exact)()
+
+
+def fast_blocks(vae: Any, exact: bool = False) -> Block:
+    """What gives ``fast_vae``'s block again and again, for work in parts: finding the layers costs as much as small
+    parts do. It knows the layers of now; ask for a new one for the next video.
+    """
     from diffsynth.models.wan_video_vae import CausalConv3d, RMS_norm
 
-    weight = next(vae.model.parameters())
+    forms = []
+    for module in vae.model.modules():
+        if isinstance(module, CausalConv3d):
+            forms.append((module, partial(_same_bits if exact else _convolve, module)))
+        elif isinstance(module, RMS_norm) and module.channel_first and not exact:
+            forms.append((module, partial(_norm, module)))
+    return partial(_taken, vae.model, forms)
+
+
+@contextmanager
+def _taken(model: Any, forms: Sequence[tuple[Any, Callable[..., Any]]]) -> Iterator[None]:
+    import torch
+    from diffsynth.models.wan_video_vae import CausalConv3d
+
+    # Asked each time: running out of memory moves a net between two parts.
+    weight = next(model.parameters())
+    convolves = torch.backends.mkldnn.is_available()
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        forms = ()
     changed = []
-    if weight.device.type == "cpu" and weight.dtype == torch.float32:
-        for module in vae.model.modules():
-            if isinstance(module, CausalConv3d) and torch.backends.mkldnn.is_available():
-                changed.append((module, partial(_same_bits if exact else _convolve, module)))
-            elif isinstance(module, RMS_norm) and module.channel_first and not exact:
-                changed.append((module, partial(_norm, module)))
-    for module, form in changed:
-        module.forward = form
     try:
+        for module, form in forms:
+            if convolves or not isinstance(module, CausalConv3d):
+                module.forward = form
+                changed.append(module)
         yield
     finally:
-        for module, _ in changed:
+        for module in changed:
             del module.forward
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .vae import fast_vae
+from .vae import fast_blocks
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ Run = Callable[[Callable[[], Any]], Any]
 def decode_parts(vae: Any, latents: torch.Tensor, exact: bool, run: Run) -> Iterator[torch.Tensor]:
     """Pixels [1, 3, n, H, W] from -1 to 1 of latents [1, 16, T, h, w]: one frame, then four for each latent frame.
 
-    ``latents``: in the VAE's type, on its device. ``exact``: DiffSynth's bits (``fast_vae``).
+    ``latents``: in the VAE's type, on its device. ``exact``: DiffSynth's bits (``vae.fast_vae``).
     """
     import torch
     from diffsynth.models.wan_video_vae import count_conv3d
@@ -31,16 +31,17 @@ def decode_parts(vae: Any, latents: torch.Tensor, exact: bool, run: Run) -> Iter
     net = vae.model
     mean, inverse = (one.to(latents).view(1, -1, 1, 1, 1) for one in vae.scale)
     cache: list[Any] = [None] * count_conv3d(net.decoder)
+    fast = fast_blocks(vae, exact)
 
     def begin() -> torch.Tensor:
-        with torch.no_grad(), fast_vae(vae, exact):
+        with torch.no_grad(), fast():
             given: torch.Tensor = net.conv2(latents / inverse + mean)
             return given
 
     def part(index: int) -> tuple[torch.Tensor, list[Any]]:
         # A copy: where the computation fails, what it remembered so far must not be there when it begins again.
         own = list(cache)
-        with torch.no_grad(), fast_vae(vae, exact):
+        with torch.no_grad(), fast():
             made, own, _ = net.decoder(given[:, :, index : index + 1], feat_cache=own, feat_idx=[0])
             return made.clamp_(-1, 1), own
 
@@ -59,15 +60,16 @@ def encode_parts(vae: Any, video: torch.Tensor, exact: bool, run: Run) -> torch.
     net = vae.model
     place = next(net.parameters()).device
     cache: list[Any] = [None] * count_conv3d(net.encoder)
+    fast = fast_blocks(vae, exact)
 
     def part(frames: slice) -> tuple[torch.Tensor, list[Any]]:
         own = list(cache)
-        with torch.no_grad(), fast_vae(vae, exact):
+        with torch.no_grad(), fast():
             made, own, _ = net.encoder(video[:, :, frames].to(place), feat_cache=own, feat_idx=[0])
             return made, own
 
     def end() -> torch.Tensor:
-        with torch.no_grad(), fast_vae(vae, exact):
+        with torch.no_grad(), fast():
             latents, _ = net.conv1(torch.cat(found, dim=2)).chunk(2, dim=1)
             mean, inverse = (one.to(latents).view(1, -1, 1, 1, 1) for one in vae.scale)
             scaled: torch.Tensor = (latents - mean) * inverse

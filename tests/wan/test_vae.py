@@ -8,7 +8,8 @@ import pytest
 import torch
 from diffsynth.models.wan_video_vae import CausalConv3d, RMS_norm
 
-from s2v_core.wan.vae import fast_vae
+from s2v_core.wan.vae import fast_blocks, fast_vae
+from s2v_core.wan.vae_stream import decode_parts
 
 
 def pair(vae, call, exact=False):
@@ -64,3 +65,52 @@ def test_an_error_leaves_the_classes_own_forms(engine):
         assert {type(module) for module in changed} == {CausalConv3d, RMS_norm}
         raise ValueError("stop")
     assert not any("forward" in vars(module) for module in vae.model.modules())
+
+
+def test_a_block_can_be_entered_again_and_asks_each_time_what_the_net_is(engine):
+    vae = deepcopy(engine.use("vae")[0])
+    blocks = fast_blocks(vae)
+
+    def changed():
+        return sum("forward" in vars(module) for module in vae.model.modules())
+
+    with blocks():
+        first = changed()
+    with blocks():
+        assert changed() == first > 0
+    vae.model.bfloat16()
+    with blocks():
+        assert changed() == 0
+    vae.model.float()
+    with pytest.raises(ValueError, match="stop"), blocks():
+        raise ValueError("stop")
+    assert changed() == 0
+
+
+def test_a_layer_that_was_replaced_takes_its_fast_form_in_the_next_video(engine):
+    vae = deepcopy(engine.use("vae")[0])
+    latents = torch.randn(1, 16, 2, 6, 8)
+
+    def decoded():
+        return torch.cat(list(decode_parts(vae, latents, False, lambda work: work())), dim=2)
+
+    before = decoded()
+    name, old = next((name, one) for name, one in vae.model.decoder.named_modules() if isinstance(one, CausalConv3d))
+    new = deepcopy(old)
+    new.weight.data.mul_(2)
+    vae.model.decoder.set_submodule(name, new)
+    called = []
+    with fast_vae(vae):
+        called += [module for module in vae.model.modules() if "forward" in vars(module)]
+    assert new in called
+    assert old not in called
+    assert not torch.equal(decoded(), before)
+
+
+def test_the_layers_are_looked_for_once_a_video(engine, monkeypatch):
+    vae = deepcopy(engine.use("vae")[0])
+    walks = []
+    modules = vae.model.modules
+    monkeypatch.setattr(vae.model, "modules", lambda: walks.append(1) or modules())
+    assert sum(1 for _ in decode_parts(vae, torch.randn(1, 16, 3, 6, 8), False, lambda work: work())) == 3
+    assert len(walks) == 1
