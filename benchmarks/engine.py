@@ -174,6 +174,7 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     from s2v_core.sweeps.axes import Sweep, make_axis
     from s2v_core.sweeps.run import run_sweep
     from s2v_core.sweeps.store import CellStore
+    from s2v_core.sweeps.writer import Writer
     from s2v_core.video.write import write_clip
     from s2v_core.wan import text_states, transformer
     from s2v_core.wan.render import Renderer
@@ -194,7 +195,10 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
         "VAE": [(vae.encoder, "forward"), (vae.decoder, "forward")],
         "text encoder": [(text_states, "encode_text")],
     }
-    others = {"the store": [(store, "put"), (store, "has")]}
+    others = {
+        "the store": [(store, "put"), (store, "has")],
+        "waiting for the store": [(Writer, "wait"), (Writer, "put")],
+    }
     with clock.timing(nets | others):
         begin = clock.now()
         result = run_sweep(
@@ -204,10 +208,15 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     if result.failed:
         sys.exit(str(result.failed))
     outside = total - sum(clock.seconds[name] for name in nets)
-    spent = {**clock.seconds, "outside of the nets": outside}
+    spent = {**clock.seconds, "the store, beside them": clock.beside["the store"], "outside of the nets": outside}
+    spent["all"] = total
     rows = [
-        {"name": f"time of a sweep: {name}", "seconds": round(spent[name], 3), "share": round(spent[name] / total, 4)}
-        for name in (*nets, *others, "outside of the nets")
+        {
+            "name": f"time of a sweep: {name}",
+            "seconds": round(spent.get(name, 0.0), 3),
+            "share": round(spent.get(name, 0.0) / total, 4),
+        }
+        for name in ("all", *nets, *others, "the store, beside them", "outside of the nets")
     ]
     rows[-1] |= {"goal": MOST_OUTSIDE, "reached": outside / total < MOST_OUTSIDE}
     return rows

@@ -16,6 +16,7 @@ import argparse
 import json
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -68,16 +69,21 @@ def experiments(settings: SampleSettings) -> list[Sweep]:
 
 
 class Clock:
-    """Sums the time in functions while it is open, on the GPU too. What is called inside another counts there."""
+    """Sums the time in functions while it is open, on the GPU too. What is called inside another counts there.
+
+    ``seconds``: in the thread that opened it. ``beside``: in other threads meanwhile.
+    """
 
     def __init__(self, device: str) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self.beside: dict[str, float] = defaultdict(float)
         self.calls: dict[str, int] = defaultdict(int)
         self._device = device
         self._inside = False
 
     @contextmanager
     def timing(self, places: dict[str, list[tuple[Any, str]]]) -> Iterator[None]:
+        self._thread = threading.get_ident()
         old = [(module, name, getattr(module, name)) for found in places.values() for module, name in found]
         for kind, found in places.items():
             for module, name in found:
@@ -97,6 +103,12 @@ class Clock:
 
     def _timed(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **more: Any) -> Any:
+            if threading.get_ident() != self._thread:
+                begin = time.perf_counter()
+                try:
+                    return function(*args, **more)
+                finally:
+                    self.beside[kind] += time.perf_counter() - begin
             if self._inside:
                 return function(*args, **more)
             self._inside = True

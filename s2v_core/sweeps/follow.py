@@ -52,7 +52,9 @@ class Follower:
             self.stored += 1
             self.failed.pop(event.cell.id, None)
             self._known = (event.remaining, self.clock())
-            self._leave()
+            # The next one may have begun while this one was written.
+            if event.cell.id == self.cell:
+                self._leave()
         elif isinstance(event, Failed):
             self.failed[event.cell.id] = event.reason
             self._leave()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Interrupted, S2VError, SettingsError, StoreError
 from ..peak import Peak
@@ -20,6 +21,10 @@ from .plan import effective
 from .prefixes import FOLDER, Prefixes
 from .store import CellStore
 from .work import Renderer, Renderers, Work, plan_cells, plan_work
+from .writer import Writer
+
+if TYPE_CHECKING:
+    import torch
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
@@ -132,66 +137,63 @@ def run_work(
     queue = list(todo)
     waiting: list[Cell] = []
     waited_for = 0
-    while queue:
-        for cell in queue:
-            _stop_if(should_stop, computed, len(todo))
-            with store.lock(cell.id) as mine:
-                if not mine:
-                    waiting.append(cell)
-                    continue
-                if _settled(store, cell.id, tell):
-                    reused.append(cell.id)
-                    work.release(cell.id)
-                    continue
-                number += 1
-                tell(Started(cell, number, len(todo)))
-                started = time.monotonic()
-                lender = work.lender(cell)
-                lent: dict[str, Any] = {"shared": lender} if lender else {}
-                latents: list[Any] = []
-                if keep_latents:
-                    lent["on_latents"] = latents.append
-                try:
-                    known = _facts(work, cell)
-                    peak = Peak()
-                    clip = work.renderer(cell).render(
-                        cell.prompt,
-                        effective(cell.settings),
-                        on_step=_stepper(tell, cell, number, len(todo)),
-                        should_stop=should_stop,
-                        **lent,
-                    )
-                except Interrupted as error:
-                    raise _interrupted(computed, len(todo)) from error
-                except Exception as error:
-                    if error is tell.raised:
-                        raise
-                    reason = str(error) if isinstance(error, S2VError) else f"{type(error).__name__}: {error}"
-                    _log.exception("The cell %s failed.", ", ".join(cell.labels))
-                    failed[cell.id] = reason
-                    tell(Failed(cell, number, len(todo), reason))
-                    if stop_on_error:
-                        raise
-                    continue
-                seconds = time.monotonic() - started
-                forwards = lender.forwards if lender else work.sharing.trails[cell.id].forwards
-                known |= {"seconds": round(seconds, 3), "forwards": forwards, **(facts or {})}
-                if report := getattr(work.renderer(cell), "estimated", None):
-                    known["step cache"] = report.to_dict()
-                if (most := peak.bytes()) is not None:
-                    known["peak_memory"] = most
-                store.put(cell, clip, known, latents=latents[-1] if latents else None)
-                computed.append(cell.id)
-                work.release(cell.id)
-            left = [entry for entry in todo if entry.id not in {*computed, *reused, *failed}]
-            tell(Finished(cell, number, len(todo), seconds, clock.remaining(cell, seconds, left)))
-        if len(waiting) == len(queue):
-            if len(waiting) != waited_for:
-                waited_for = len(waiting)
-                tell(Waiting(waited_for))
-            _stop_if(should_stop, computed, len(todo))
-            time.sleep(_POLL_SECONDS)
-        queue, waiting = waiting, []
+
+    def finished(cell: Cell, number: int, seconds: float) -> None:
+        computed.append(cell.id)
+        work.release(cell.id)
+        left = [entry for entry in todo if entry.id not in {*computed, *reused, *failed}]
+        tell(Finished(cell, number, len(todo), seconds, clock.remaining(cell, seconds, left)))
+
+    with Writer(store) as writer:
+
+        def interrupted() -> Interrupted:
+            writer.wait()
+            return Interrupted(
+                f"Stopped: {len(computed)} of {len(todo)} cells were finished in this run, and they are kept."
+            )
+
+        while queue:
+            for cell in queue:
+                writer.poll()
+                if should_stop is not None and should_stop():
+                    raise interrupted()
+                with ExitStack() as held:
+                    if not held.enter_context(store.lock(cell.id)):
+                        waiting.append(cell)
+                        continue
+                    if _settled(store, cell.id, tell):
+                        reused.append(cell.id)
+                        work.release(cell.id)
+                        continue
+                    number += 1
+                    tell(Started(cell, number, len(todo)))
+                    on_step = _stepper(tell, writer, cell, number, len(todo))
+                    try:
+                        made = _render(work, cell, on_step, should_stop, keep_latents)
+                    except Interrupted as error:
+                        raise interrupted() from error
+                    except Exception as error:
+                        if error is tell.raised or error is writer.raised:
+                            raise
+                        writer.wait()
+                        reason = str(error) if isinstance(error, S2VError) else f"{type(error).__name__}: {error}"
+                        _log.exception("The cell %s failed.", ", ".join(cell.labels))
+                        failed[cell.id] = reason
+                        tell(Failed(cell, number, len(todo), reason))
+                        if stop_on_error:
+                            raise
+                        continue
+                    on_written = partial(finished, cell, number, made.seconds)
+                    writer.put(held, on_written, cell, made.clip, {**made.known, **(facts or {})}, made.latents)
+            if len(waiting) == len(queue):
+                writer.wait()
+                if len(waiting) != waited_for:
+                    waited_for = len(waiting)
+                    tell(Waiting(waited_for))
+                if should_stop is not None and should_stop():
+                    raise interrupted()
+                time.sleep(_POLL_SECONDS)
+            queue, waiting = waiting, []
     seconds = time.monotonic() - begin
     return tuple(
         SweepResult(sweep, cells, *_among(cells, computed, reused, failed), store, seconds)
@@ -207,14 +209,16 @@ def stored_result(sweep: Sweep, renderer: Renderer | Renderers, store: CellStore
 
 
 class _Teller:
-    """Passes events on, and remembers what the listener raised: that is never a failure of the cell."""
+    """Passes events on, and remembers what the listener raised: that is never a failure of the cell, and
+    the end: it hears no more.
+    """
 
     def __init__(self, on_event: Callable[[Event], None] | None) -> None:
         self._on_event = on_event
         self.raised: BaseException | None = None
 
     def __call__(self, event: Event) -> None:
-        if self._on_event is None:
+        if self._on_event is None or self.raised is not None:
             return
         try:
             self._on_event(event)
@@ -242,6 +246,43 @@ class _Clock:
         return max(self._forwards[cell.id], 1) * settings.width * settings.height * settings.frames
 
 
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """A rendered cell. ``known``: for its ``cell.json``. ``latents``: on the CPU, if they are kept."""
+
+    clip: Clip
+    known: dict[str, Any]
+    latents: torch.Tensor | None
+    seconds: float
+
+
+def _render(
+    work: Work,
+    cell: Cell,
+    on_step: Callable[[Any], None],
+    should_stop: Callable[[], bool] | None,
+    keep_latents: bool,
+) -> _Made:
+    started = time.monotonic()
+    renderer, lender = work.renderer(cell), work.lender(cell)
+    lent: dict[str, Any] = {"shared": lender} if lender else {}
+    latents: list[torch.Tensor] = []
+    if keep_latents:
+        lent["on_latents"] = latents.append
+    known = _facts(work, cell)
+    peak = Peak()
+    clip = renderer.render(cell.prompt, effective(cell.settings), on_step=on_step, should_stop=should_stop, **lent)
+    seconds = time.monotonic() - started
+    known["seconds"] = round(seconds, 3)
+    known["forwards"] = lender.forwards if lender else work.sharing.trails[cell.id].forwards
+    if report := getattr(renderer, "estimated", None):
+        known["step cache"] = report.to_dict()
+    if (most := peak.bytes()) is not None:
+        known["peak_memory"] = most
+    # Off the device now: there the next cell needs the room while this one is written.
+    return _Made(clip, known, latents[-1].detach().cpu() if latents else None, seconds)
+
+
 def _facts(work: Work, cell: Cell) -> dict[str, Any]:
     """What ``cell.json`` says of where a cell comes from."""
     renderer = work.renderer(cell)
@@ -267,8 +308,14 @@ def _check_latents(work: Work) -> None:
             )
 
 
-def _stepper(tell: Callable[[Event], None], cell: Cell, number: int, total: int) -> Callable[[Any], None]:
-    return lambda step: tell(Stepped(cell, number, total, step))
+def _stepper(
+    tell: Callable[[Event], None], writer: Writer, cell: Cell, number: int, total: int
+) -> Callable[[Any], None]:
+    def on_step(step: Any) -> None:
+        writer.poll()
+        tell(Stepped(cell, number, total, step))
+
+    return on_step
 
 
 def _settled(store: CellStore, id: str, tell: Callable[[Event], None]) -> bool:
@@ -280,15 +327,6 @@ def _settled(store: CellStore, id: str, tell: Callable[[Event], None]) -> bool:
         return True
     tell(Damaged(id, reason, str(store.set_aside(id, reason))))
     return False
-
-
-def _stop_if(should_stop: Callable[[], bool] | None, computed: list[str], total: int) -> None:
-    if should_stop is not None and should_stop():
-        raise _interrupted(computed, total)
-
-
-def _interrupted(computed: list[str], total: int) -> Interrupted:
-    return Interrupted(f"Stopped: {len(computed)} of {total} cells were finished in this run, and they are kept.")
 
 
 def _among(

@@ -282,6 +282,10 @@ class CellStore:
         with self._locks.hold(self.path(id).name, wait) as mine:
             yield mine
 
+    def take_over(self, id: str) -> None:
+        """Make the ``lock`` that another thread has taken through this object the calling thread's."""
+        self._locks.take_over(self.path(id).name)
+
     def in_flight(self) -> dict[str, dict[str, Any]]:
         """The cells that processes hold now: id -> ``process``, ``host``, ``since``, as far as known, and ``sure``."""
         held = ((name, self._locks.holder(name)) for name in self._locks.names() if _ID.fullmatch(name))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -21,20 +22,23 @@ from ..errors import StoreError
 
 
 class Locks:
-    """The locks in one folder, by name."""
+    """The locks in one folder, by name. Threads may share one object; a lock is one thread's at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._locks: dict[str, FileLock] = {}
+        # Those that are held through this object, and by which thread.
+        self._owners: dict[str, int] = {}
 
     @contextmanager
     def hold(self, name: str, wait: float = 0.0) -> Iterator[bool]:
         """Try to take a lock for at most ``wait`` seconds; gives False when another process or thread holds it.
 
-        May be nested in one thread. Raises ``StoreError`` where no lock can be made.
+        May be nested in the thread that holds it. Raises ``StoreError`` where no lock can be made.
         """
+        if self._owners.get(name) == threading.get_ident():
+            yield True
+            return
         lock = self._lock(name)
-        first = not lock.is_locked
         try:
             self.folder.mkdir(exist_ok=True)
             lock.acquire(timeout=wait)
@@ -50,15 +54,23 @@ class Locks:
                 remedy="Choose another folder, make room on the disk, or mend the permissions.",
             ) from error
         note = self._note(name)
+        self._owners[name] = threading.get_ident()
         try:
-            if first:
-                _write_note(note)
+            _write_note(note)
             yield True
         finally:
-            if first:
-                with suppress(OSError):
-                    note.unlink(missing_ok=True)
+            with suppress(OSError):
+                note.unlink(missing_ok=True)
+            del self._owners[name]
             lock.release()
+
+    def take_over(self, name: str) -> None:
+        """Make a lock that another thread holds through this object the calling thread's: it may nest and end the
+        block of ``hold`` that the other began.
+        """
+        if name not in self._owners:
+            raise StoreError(f"Nobody holds the lock {name[:12]} here.", expected="a lock that a thread has taken")
+        self._owners[name] = threading.get_ident()
 
     def holder(self, name: str) -> dict[str, Any] | None:
         """Who holds a lock: ``process``, ``host`` and ``since``, as far as they are known. None when nobody does.
@@ -71,7 +83,7 @@ class Locks:
         if not os.access(file, os.W_OK):
             said = _read_note(self._note(name))
             return {**said, "sure": False} if said else None
-        if not self._lock(name).is_locked:
+        if name not in self._owners:
             with self._try(name) as free:
                 if free:
                     return None
@@ -85,7 +97,7 @@ class Locks:
         """Remove the notes of dead processes; returns what was removed."""
         removed = []
         for note in list(self.folder.glob("*.json")):
-            if self._lock(note.stem).is_locked:
+            if note.stem in self._owners:
                 continue
             with self._try(note.stem) as free:
                 if free:
@@ -108,7 +120,9 @@ class Locks:
             lock.release()
 
     def _lock(self, name: str) -> FileLock:
-        return self._locks.setdefault(name, FileLock(str(self.folder / f"{name}.lock")))
+        # A new one for each block: the system keeps them apart, also those of two threads. What one thread has taken
+        # another may release.
+        return FileLock(str(self.folder / f"{name}.lock"), thread_local=False)
 
     def _note(self, name: str) -> Path:
         return self.folder / f"{name}.json"

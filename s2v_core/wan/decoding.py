@@ -96,6 +96,6 @@ def _levels(video: torch.Tensor, exact: bool) -> Frames:
         if exact:
             levels = ((video + 1) * (255 / 2)).clip(0, 255)  # cut, not rounded, in the net's own type
         else:
-            levels = ((video.float() + 1) * (255 / 2)).round().clip(0, 255)
+            levels = (video.float() + 1).mul_(255 / 2).round_().clamp_(0, 255)
         frames = rearrange(levels, "c t h w -> t h w c").to(device="cpu", dtype=torch.uint8)
     return np.ascontiguousarray(frames.numpy())

@@ -95,7 +95,8 @@ def test_events_tell_the_whole_story(sweep, renderer, store):
     events = []
     run_sweep(sweep, renderer, store, on_event=events.append)
     assert events[0] == Planned(named=6, distinct=6, stored=2)
-    assert [type(event) for event in events[1:]] == [Started, Stepped, Stepped, Finished] * 4
+    by_cell = [[type(event) for event in events[1:] if event.number == number] for number in (1, 2, 3, 4)]
+    assert by_cell == [[Started, Stepped, Stepped, Finished]] * 4
     assert [(event.number, event.total) for event in events if isinstance(event, Finished)] == [
         (1, 4), (2, 4), (3, 4), (4, 4),
     ]  # fmt: skip
@@ -166,24 +167,25 @@ def test_what_the_listener_raises_is_no_failure_of_a_cell(sweep, renderer, store
 
     with pytest.raises(Host):
         run_sweep(sweep, renderer, store, on_event=listen)
-    assert len(store.ids()) == (kind is Finished)
+    # When the first is told of, a second one may be rendered already, and then it is kept too.
+    assert len(store.ids()) in ((1, 2) if kind is Finished else (0,))
 
 
 @pytest.mark.parametrize("finished", [0, 1, 4])
 def test_an_interrupt_keeps_what_is_finished(sweep, renderer, store, finished):
-    calls = []
-
     def stop():
-        calls.append(1)
-        return len(store.ids()) == finished and len(calls) > finished * 3
+        return len(store.ids()) >= finished
 
-    with pytest.raises(Interrupted, match=f"{finished} of 6 cells were finished"):
+    with pytest.raises(Interrupted, match=r"\d of 6 cells were finished") as caught:
         run_sweep(sweep, renderer, store, should_stop=stop)
     kept = contents(store.folder)
-    assert len(store.ids()) == finished
+    # What was rendered by then is written to its end, and counted.
+    count = len(store.ids())
+    assert count in ((finished, finished + 1) if finished else (0,))
+    assert f"{count} of 6" in str(caught.value)
     assert not list(store.folder.glob(".*"))
     result = run_sweep(sweep, renderer, store)
-    assert (len(result.reused), len(result.computed)) == (finished, 6 - finished)
+    assert (len(result.reused), len(result.computed)) == (count, 6 - count)
     assert kept.items() <= contents(store.folder).items()
 
 
@@ -259,8 +261,9 @@ def test_killed_in_the_third_cell(store, tmp_path, moment):
     process = start(store, log, 0.1)
 
     def third():
-        rendering = len(log.read_text().splitlines()) == 3
-        return rendering and (moment == "rendering" or any(store.folder.glob(".*/*")))
+        begun = len(log.read_text().splitlines())
+        written = len(store.ids()) == 2
+        return written and (begun == 3 if moment == "rendering" else begun > 2 and any(store.folder.glob(".*/*")))
 
     wait_for(third, process)
     process.send_signal(signal.SIGKILL)
@@ -269,11 +272,14 @@ def test_killed_in_the_third_cell(store, tmp_path, moment):
     assert len(store.ids()) == 2
     assert bool(list(store.folder.glob(".*"))) == (moment == "writing")
     kept = contents_of_cells(store)
+    begun = len(log.read_text().splitlines())
+    assert begun in ((3,) if moment == "rendering" else (3, 4))
 
     result = finish(start(store, log, 0))
     assert (len(result["reused"]), len(result["computed"])) == (2, 4)
     lines = Counter(log.read_text().splitlines())
-    assert sorted(lines.values()) == [1, 1, 1, 1, 1, 2]
+    # Rendered twice is what was written or rendered at that moment, and nothing else.
+    assert sorted(lines.values()) == [1] * (8 - begun) + [2] * (begun - 2)
     assert kept.items() <= contents_of_cells(store).items()
     assert not [path for path in store.folder.rglob("*") if path.name.startswith(".")]
 

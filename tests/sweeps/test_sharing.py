@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -266,8 +267,20 @@ def test_a_damaged_or_missing_prefix_is_computed_again(wan, lora, tmp_path, forw
 def test_a_stopped_run_goes_on_from_its_prefixes(wan, lora, store, forwards):
     settings = replace(SMALL, steps=5, loras=(LoraUse(lora),))
     late = Sweep(PROMPT, settings, (make_axis("lora_from_step", [2, 4]),))
-    with pytest.raises(Interrupted):
-        run_sweep(late, wan, store, should_stop=lambda: bool(store.ids()))
+    begun = []
+
+    def stop():
+        """Before the first step of the second cell, when the first one is on the disk."""
+        while len(begun) == 2 and not store.ids():
+            time.sleep(0.001)
+        return len(begun) == 2
+
+    def listen(event):
+        if isinstance(event, Started):
+            begun.append(event)
+
+    with pytest.raises(Interrupted, match="1 of 2"):
+        run_sweep(late, wan, store, on_event=listen, should_stop=stop)
     first = len(forwards)
     assert first == 10
     result = run_sweep(late, wan, CellStore(store.folder))
