@@ -219,10 +219,15 @@ def decode(file: Path) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     import av
     from av.video.reformatter import VideoReformatter
 
+    from ..video.write import FEW_PIXELS
+
     converter = VideoReformatter()  # one for all frames: a new one starts threads for each
     try:
         with av.open(str(file)) as container:
-            for frame in container.decode(video=0):
+            stream = container.streams.video[0]
+            if stream.width * stream.height < FEW_PIXELS:
+                stream.codec_context.thread_count = 1
+            for frame in container.decode(stream):
                 yield np.asarray(converter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
     except (av.error.FFmpegError, IndexError) as error:
         raise StoreError(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 QUALITY = 85
 # The same number of threads everywhere: x264's bytes depend on it.
 _THREADS = 4
+# Below so many pixels FFV1, whose bytes do not depend on threads, takes longer to wake them than to encode.
+FEW_PIXELS = 1 << 15
 # Rates are stored as two numbers; larger ones overflow the time bases of the containers.
 _RATE_LIMIT = 1_000_000
 _WEBP_LIMIT = 16383
@@ -192,7 +194,8 @@ class _Encoder:
         stream.pix_fmt = form.pixels
         stream.options = form.options
         stream.codec_context.time_base = 1 / self._rate
-        stream.codec_context.thread_count = _THREADS
+        few = form.codec == "ffv1" and self._size[0] * self._size[1] < FEW_PIXELS
+        stream.codec_context.thread_count = 1 if few else _THREADS
         if form.pixels == "yuv420p":
             # Two seconds between keyframes: players can jump, and the file stays small.
             stream.codec_context.gop_size = max(1, round(2 * self._rate))
