@@ -41,7 +41,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 # ``atomic_folder`` shortens long names, so a temporary folder may begin with a part of the id only.
 _LEFTOVER = re.compile(r"\.([0-9a-f]{16,64})-\w+")
 _REMOVED = re.compile(r"\.removed-\w+")
-_LEFTOVER_FILE = re.compile(r"\.(clip|cell|latents|scores)\.[\w.]+-[0-9a-f]{16}\.\w+")
+_LEFTOVER_FILE = re.compile(r"\.(clip|cell|latents|scores|reason)\.[\w.]+-[0-9a-f]{16}\.\w+")
 _STALE_SECONDS = 3600
 # Long enough for a lock that somebody only tries, as ``clean`` and ``s2v sweep status`` do.
 _TRY_SECONDS = 0.5
@@ -308,10 +308,11 @@ class CellStore:
                 remove(path, self._locks.names(leftover[1]))
             elif _REMOVED.fullmatch(path.name) or (path.match(".store*.json") and _age(path) > _STALE_SECONDS):
                 remove(path, ())
-        for id in self.ids():
-            for path in list(self.path(id).glob(".*")):
-                if _LEFTOVER_FILE.fullmatch(path.name):
-                    remove(path, (id,))
+        folders = [(id, self.path(id)) for id in self.ids()]
+        folders += [(path.name[:64], path) for path in self.folder.glob("damaged/*-*")]
+        for id, path in [(id, path) for id, folder in folders for path in folder.glob(".*")]:
+            if _LEFTOVER_FILE.fullmatch(path.name):
+                remove(path, (id,))
         return (*removed, *self._locks.clean())
 
     def _prepare(self) -> None:

@@ -97,5 +97,7 @@ def _levels(video: torch.Tensor, exact: bool) -> Frames:
             levels = ((video + 1) * (255 / 2)).clip(0, 255)  # cut, not rounded, in the net's own type
         else:
             levels = (video.float() + 1).mul_(255 / 2).round_().clamp_(0, 255)
-        frames = rearrange(levels, "c t h w -> t h w c").to(device="cpu", dtype=torch.uint8)
-    return np.ascontiguousarray(frames.numpy())
+        # First to bytes, which are quicker to put into another order.
+        frames = rearrange(levels.to(torch.uint8), "c t h w -> t h w c").contiguous()
+    found: Frames = frames.cpu().numpy()
+    return found

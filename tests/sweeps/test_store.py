@@ -186,6 +186,19 @@ def test_leftovers_go_unless_their_cell_is_being_computed(store):
     assert hidden(store) == [".keep"]
 
 
+def test_a_reason_that_was_being_written_goes_too(store):
+    """What a process that was killed while it put a damaged cell aside leaves there."""
+    store.put(cell(), clip())
+    os.truncate(store.path(cell().id) / "clip.mkv", 50)
+    place = store.set_aside(cell().id, "cut")
+    half = place / ".reason.txt-0123456789abcdef.txt"
+    with CellStore(store.folder).lock(cell().id):
+        half.write_text("c")
+        assert store.clean() == ()
+    assert store.clean() == (half,)
+    assert sorted(path.name for path in place.iterdir()) == ["cell.json", "clip.mkv", "reason.txt"]
+
+
 LIMITED = """
 import resource, signal, sys
 import numpy as np
