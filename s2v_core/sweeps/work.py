@@ -26,7 +26,8 @@ class Renderer(Protocol):
     with ``gives_latents`` also ``on_latents``, which gets the finished latents before they are decoded. With
     ``net_sizes``, a ``wan.flops.NetSizes``, times are carried from one size to another by arithmetic. With ``expect``
     it hears the prompts and settings of all its cells before the first is rendered. ``estimated``, a
-    ``wan.step_cache.Estimated`` or None, says what step caching left out of the last rendering.
+    ``wan.step_cache.Estimated`` or None, says what step caching left out of the last rendering. ``fills_processor``:
+    whether rendering keeps all cores busy, so that what is done beside it only slows it down.
     """
 
     @property
