@@ -10,7 +10,8 @@ layers, heads of 128, a VAE 8 wide; 17 frames of 96 x 96 with a reference pictur
 - forward: one forward of the transformer, beside ``model_fn_wan_video``, with what all steps share computed before.
 - comfy: the same beside ComfyUI's ``VaceWanModel`` (``COMFY_ROOT`` names a ComfyUI), in a process of its own.
 - memory: the peak of one forward over 8k tokens with 15 VACE layers, beside DiffSynth's, each in a process of its own.
-- times: where the time of a sweep goes.
+- times: where the time of a sweep goes. "Outside of the nets" is all that the rendering thread spends there or waits;
+  cells are written beside it where torch leaves a core free (``OMP_NUM_THREADS``), else it waits for them.
 - growth: 100 samples in a row, and a cancelled one.
 - flops: the seconds of each part at three sizes, two of them predicted by arithmetic from the first.
 - approximations: step caching, guidance in a window and drafts beside the exact result, by the trained nano model; only

@@ -47,7 +47,7 @@ class Stepped:
 class Finished:
     """A cell is on the disk. ``seconds`` its rendering took; ``remaining``: estimated for the cells that are left.
 
-    A cell is written while the next one is rendered, so that this may come after that one's ``Started`` and some of its
+    Where a cell is written while the next one is rendered, this may come after that one's ``Started`` and some of its
     ``Stepped``; cells come in the order of their numbers, ``Failed`` ones too.
     """
 
