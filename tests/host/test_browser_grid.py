@@ -1,7 +1,7 @@
 """The grid in the graph, in a real ComfyUI and a real browser: live, cancelled, killed, reopened, clicked.
 
-S2V_LONG_TESTS=1 also looks at it in light and dark, in both kinds of nodes, and lets files fall onto the graph; with
-S2V_FRONTENDS (folders of frontend packages' ``static``, parted as in PATH) in each of these.
+S2V_LONG_TESTS=1 also looks at it in light and dark, in both kinds of nodes, and at samplers in other places;
+S2V_FRONTEND: another frontend's files (the folder ``static`` of its package).
 """
 
 from __future__ import annotations
