@@ -213,16 +213,14 @@ def stored_result(sweep: Sweep, renderer: Renderer | Renderers, store: CellStore
 
 
 class _Teller:
-    """Passes events on, and remembers what the listener raised: that is never a failure of the cell, and
-    the end: it hears no more.
-    """
+    """Passes events on, and remembers what the listener raised: that is never a failure of the cell."""
 
     def __init__(self, on_event: Callable[[Event], None] | None) -> None:
         self._on_event = on_event
         self.raised: BaseException | None = None
 
     def __call__(self, event: Event) -> None:
-        if self._on_event is None or self.raised is not None:
+        if self._on_event is None:
             return
         try:
             self._on_event(event)

@@ -40,6 +40,10 @@ class Writer:
     ) -> None:
         try:
             self.wait()
+        except BaseException as other:
+            # What a listener raises when it is told of the last cell does not stand in for what ended the run before.
+            if error is None or other is self.raised:
+                raise
         finally:
             self._thread.shutdown()
 
