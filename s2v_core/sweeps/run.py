@@ -92,8 +92,6 @@ def run_sweeps(
     common are computed once too, where the renderer can (``shares_steps``); the clips are those of each cell alone, bit
     for bit.
 
-    A cell is written while the next one is rendered, where that leaves a core free (``fills_processor``).
-
     Several processes may run one sweep on one store: each takes cells that no other has taken. Cells are computed in
     an order that changes models, LoRA files and conditioning seldom. A cell that fails is recorded in ``failed`` and
     the rest goes on, unless ``stop_on_error``. What ``on_event`` raises passes through. ``keep_latents``: keep the
@@ -187,8 +185,6 @@ def run_work(
                         continue
                     on_written = partial(finished, cell, number, made.seconds)
                     writer.put(held, on_written, cell, made.clip, {**made.known, **(facts or {})}, made.latents)
-                    if getattr(work.renderer(cell), "fills_processor", False):
-                        writer.wait()
             if len(waiting) == len(queue):
                 writer.wait()
                 if len(waiting) != waited_for:

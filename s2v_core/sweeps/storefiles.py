@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import StoreError, VideoError
 from ..files import atomic_path, sha256_file, write_text_atomic
+from ..video.bgr0 import BGR0, from_bgr0, threads
 from ..video.clip import Clip
 
 if TYPE_CHECKING:
@@ -219,16 +220,16 @@ def decode(file: Path) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     import av
     from av.video.reformatter import VideoReformatter
 
-    from ..video.write import FEW_PIXELS
-
     converter = VideoReformatter()  # one for all frames: a new one starts threads for each
     try:
         with av.open(str(file)) as container:
             stream = container.streams.video[0]
-            if stream.width * stream.height < FEW_PIXELS:
-                stream.codec_context.thread_count = 1
+            stream.codec_context.thread_count = threads(stream.width, stream.height)
             for frame in container.decode(stream):
-                yield np.asarray(converter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
+                if frame.format.name == BGR0:
+                    yield from_bgr0(frame)
+                else:
+                    yield np.asarray(converter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
     except (av.error.FFmpegError, IndexError) as error:
         raise StoreError(
             f"{file} cannot be decoded.",

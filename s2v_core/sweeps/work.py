@@ -26,8 +26,7 @@ class Renderer(Protocol):
     with ``gives_latents`` also ``on_latents``, which gets the finished latents before they are decoded. With
     ``net_sizes``, a ``wan.flops.NetSizes``, times are carried from one size to another by arithmetic. With ``expect``
     it hears the prompts and settings of all its cells before the first is rendered. ``estimated``, a
-    ``wan.step_cache.Estimated`` or None, says what step caching left out of the last rendering. ``fills_processor``:
-    whether rendering keeps all cores busy, so that what is done beside it only slows it down.
+    ``wan.step_cache.Estimated`` or None, says what step caching left out of the last rendering.
     """
 
     @property
@@ -214,11 +213,17 @@ def renderer_of(renderer: Renderer | Renderers, sweeps: Iterable[Sweep]) -> Rend
 
 
 def _plan(sweep: Sweep, pick: Renderers) -> tuple[Cell, ...]:
-    asked: list[Renderer] = []
+    # Each renderer is asked once: it looks at its files, which do not change while a sweep is planned.
+    asked: dict[int, tuple[Renderer, Mapping[str, str]]] = {}
 
     def fingerprint(scene: Scene, settings: SampleSettings) -> Mapping[str, str]:
-        asked.append(pick(scene, settings))
-        return asked[-1].fingerprint
+        renderer = pick(scene, settings)
+        if id(renderer) not in asked:
+            asked[id(renderer)] = renderer, renderer.fingerprint
+        return asked[id(renderer)][1]
 
-    # A LoRA's content is the same for every renderer.
-    return plan(sweep, fingerprint, lambda file: asked[0].lora_sha256(file))
+    def lora_sha256(file: str) -> str:
+        renderer, _ = next(iter(asked.values()))  # a LoRA's content is the same for every one
+        return renderer.lora_sha256(file)
+
+    return plan(sweep, fingerprint, lora_sha256)

@@ -15,6 +15,7 @@ import PIL.Image
 
 from ..errors import Interrupted, VideoError
 from ..files import atomic_path
+from .bgr0 import BGR0, threads, to_bgr0
 from .clip import Clip
 from .color import BT709, CONVERSION, FULL, LIMITED
 from .fit import Image, Size, check_image, check_size
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 QUALITY = 85
 # The same number of threads everywhere: x264's bytes depend on it.
 _THREADS = 4
-# Below so many pixels FFV1, whose bytes do not depend on threads, takes longer to wake them than to encode.
-FEW_PIXELS = 1 << 15
 # Rates are stored as two numbers; larger ones overflow the time bases of the containers.
 _RATE_LIMIT = 1_000_000
 _WEBP_LIMIT = 16383
@@ -194,8 +193,7 @@ class _Encoder:
         stream.pix_fmt = form.pixels
         stream.options = form.options
         stream.codec_context.time_base = 1 / self._rate
-        few = form.codec == "ffv1" and self._size[0] * self._size[1] < FEW_PIXELS
-        stream.codec_context.thread_count = 1 if few else _THREADS
+        stream.codec_context.thread_count = threads(*self._size) if form.codec == "ffv1" else _THREADS
         if form.pixels == "yuv420p":
             # Two seconds between keyframes: players can jump, and the file stays small.
             stream.codec_context.gop_size = max(1, round(2 * self._rate))
@@ -205,17 +203,20 @@ class _Encoder:
         return stream
 
     def add(self, picture: Image, index: int) -> None:
-        import av
-
         width, height = self._size
         if picture.shape[:2] != (height, width):
             missing = (height - picture.shape[0], width - picture.shape[1])
             picture = np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         with _disk_errors(self._target):
-            self._mux(self._converted(frame, index))
+            self._mux(self._converted(picture, index))
 
-    def _converted(self, frame: av.VideoFrame, index: int) -> av.VideoFrame:
+    def _converted(self, picture: Image, index: int) -> av.VideoFrame:
+        import av
+
+        if self._form.pixels == BGR0:
+            frame = to_bgr0(picture)
+        else:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         if self._form.pixels == "yuv420p":
             frame = self._converter.reformat(
                 frame,
@@ -230,7 +231,7 @@ class _Encoder:
         elif self._form.pixels == "pal8":
             self._palette = self._palette or _Palette(frame, self._rate)
             frame = self._palette.convert(frame, index)
-        else:
+        elif self._form.pixels != BGR0:
             frame = self._converter.reformat(frame, format=self._form.pixels)
         frame.pts, frame.time_base = index, 1 / self._rate
         return frame
@@ -299,7 +300,7 @@ def _form(target: Path, lossless: bool, quality: int, rate: Fraction, size: Size
     if suffix == ".mkv":
         # Four slices need at least two pixels a side.
         slices = "4" if min(size) > 1 else "1"
-        return _Form("matroska", {}, "ffv1", "bgr0", {"level": "3", "slicecrc": "1", "slices": slices, "g": "1"})
+        return _Form("matroska", {}, "ffv1", BGR0, {"level": "3", "slicecrc": "1", "slices": slices, "g": "1"})
     if suffix == ".webp":
         if max(size) > _WEBP_LIMIT:
             raise VideoError(

@@ -57,14 +57,6 @@ def pick_dtype(name: str, device: str, transformer: str) -> torch.dtype:
     return chosen
 
 
-def usable_cores() -> int:
-    """How many cores this process may run on."""
-    # A container or ``taskset`` may allow fewer than the machine has; not every system tells.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def keep_off_the_network() -> None:
     """Tell DiffSynth that nothing is to be downloaded, unless the user said otherwise."""
     os.environ.setdefault("DIFFSYNTH_SKIP_DOWNLOAD", "true")

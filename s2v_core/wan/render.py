@@ -13,7 +13,6 @@ from .decoding import Frames, decode
 from .engine import Engine
 from .flops import NetSizes
 from .lora_file import lora_sha256
-from .machine import usable_cores
 from .masks import as_mask
 from .pictures import References, array_sha256, as_references
 from .sampler import Step, sample
@@ -70,13 +69,6 @@ class Renderer:
     def gives_latents(self) -> bool:
         """``render`` can hand out the latents of the finished clip."""
         return True
-
-    @property
-    def fills_processor(self) -> bool:
-        """Rendering keeps all cores that this process may use busy: torch's threads wait for the slowest of them."""
-        import torch
-
-        return self.engine.device == "cpu" and torch.get_num_threads() >= usable_cores()
 
     def expect(self, wanted: Iterable[tuple[Prompt, SampleSettings]]) -> None:
         """Hear what is going to be rendered, so that the text encoder encodes all of its texts at once."""

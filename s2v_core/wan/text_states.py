@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from ..errors import Interrupted, SettingsError
 from .text import encode_text, pad_states, prompt_tokens
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 POLICIES = ("auto", "keep", "release")
 _log = logging.getLogger(__name__)
+_sizes: WeakKeyDictionary[torch.nn.Module, int] = WeakKeyDictionary()
 
 
 def encode_states(engine: Engine, text: str, should_stop: Callable[[], bool] | None = None) -> torch.Tensor:
@@ -57,10 +59,16 @@ def finish_texts(engine: Engine, awaited: list[str], most: int, should_stop: Cal
             engine.text_states(awaited[0])
         del awaited[0]
     net = engine.parts["text_encoder"]
-    size = sum(value.nbytes for value in (*net.parameters(), *net.buffers()))
+    size = _size(net)
     if not may_stay(engine.text_encoder, size, engine.mover is not None):
         _log.info("The text encoder (%.1f GB) is released: all texts are encoded.", size / 1e9)
         engine.let_go("text_encoder")
+
+
+def _size(net: torch.nn.Module) -> int:
+    if net not in _sizes:
+        _sizes[net] = sum(value.nbytes for value in (*net.parameters(), *net.buffers()))
+    return _sizes[net]
 
 
 def may_stay(policy: str, size: int, hosted: bool) -> bool:

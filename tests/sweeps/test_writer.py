@@ -134,20 +134,6 @@ def test_events_come_in_order_and_tell_only_what_is_on_the_disk(data, tmp_path_f
         assert ends[-1].remaining == 0
 
 
-def test_nothing_is_written_beside_a_rendering_that_keeps_all_cores_busy(sweep, renderer, slow):
-    renderer.fills_processor = True
-    events = []
-
-    def listen(event):
-        events.append(type(event))
-        if isinstance(event, Started):
-            assert len(slow.ids()) == event.number - 1
-            assert len(slow.puts) == 2 * (event.number - 1)
-
-    run_sweep(sweep, renderer, slow, on_event=listen)
-    assert events == [Planned, *[Started, Stepped, Stepped, Finished] * 6]
-
-
 def test_at_most_one_cell_waits(slow, monkeypatch):
     slow.gate.clear()
     written, clips = [], []
