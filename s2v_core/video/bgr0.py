@@ -1,4 +1,4 @@
-"""Pictures as FFV1 keeps RGB, four bytes a pixel, by copying: exact, and in a quarter of the time that swscale takes."""
+"""Pictures as FFV1 keeps RGB, four bytes a pixel, by copying: exact, in a quarter of the time that swscale takes."""
 
 from __future__ import annotations
 
