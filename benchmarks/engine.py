@@ -193,7 +193,7 @@ def times(folder: Path, place: Place, rounds: int) -> list[Result]:
     clock, vae = Clock(place.device), engine.parts["vae"].model
     nets = {
         "transformer": [(transformer, "predict"), (transformer, "prepare")],
-        "VAE": [(vae.encoder, "forward"), (vae.decoder, "forward")],
+        "VAE": [(part, "forward") for part in (vae.encoder, vae.conv1, vae.conv2, vae.decoder)],
         "text encoder": [(text_states, "encode_text")],
     }
     others = {

@@ -64,12 +64,13 @@ _unfinished: set[Path] = set()
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], *, lasting: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path``, with the same suffix; moved over ``path`` when the block ends well.
 
     When the block raises, the temporary file is removed and ``path`` is as it was. A file that is replaced keeps its
     permissions. After the block, the file and its name survive a power cut; in a folder of ``atomic_folder`` they do
-    when that folder is finished.
+    when that folder is finished. ``lasting``: False for what can be made again and has a checksum of its own: a power
+    cut may take or damage it, and nothing waits for the disk.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     mode = stat.S_IMODE((old or temporary.stat()).st_mode)
     try:
         yield temporary
-        lasting = not _unfinished.intersection(target.parents)
+        lasting = lasting and not _unfinished.intersection(target.parents)
         if lasting:
             _flush_to_disk(temporary)
         # Set at the end, because a library may have put a file of its own in the temporary one's place.

@@ -32,7 +32,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mappin
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        with atomic_path(path) as temporary:
+        with atomic_path(path, lasting=False) as temporary:
             save_file(plain, str(temporary), {**(facts or {}), "sha256": _digest(plain)})
     except SafetensorError as error:  # what a full disk is to the library
         raise OSError(str(error)) from error

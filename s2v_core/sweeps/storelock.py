@@ -40,7 +40,9 @@ class Locks:
             return
         lock = self._lock(name)
         try:
-            self.folder.mkdir(exist_ok=True)
+            # Looked for first: making it would wait for the files that another thread flushes to the same disk.
+            if not self.folder.is_dir():
+                self.folder.mkdir(exist_ok=True)
             lock.acquire(timeout=wait)
         except Timeout:
             yield False

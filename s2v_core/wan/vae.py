@@ -39,16 +39,16 @@ def fast_blocks(vae: Any, exact: bool = False) -> Block:
     forms = []
     for module in vae.model.modules():
         if isinstance(module, CausalConv3d):
-            forms.append((module, partial(_same_bits if exact else _convolve, module)))
+            forms.append((vars(module), True, partial(_same_bits if exact else _convolve, module)))
         elif isinstance(module, RMS_norm) and module.channel_first and not exact:
-            forms.append((module, partial(_norm, module)))
+            forms.append((vars(module), False, partial(_norm, module)))
     return partial(_taken, vae.model, forms)
 
 
 @contextmanager
-def _taken(model: Any, forms: Sequence[tuple[Any, Callable[..., Any]]]) -> Iterator[None]:
+def _taken(model: Any, forms: Sequence[tuple[dict[str, Any], bool, Callable[..., Any]]]) -> Iterator[None]:
+    """``forms``: a module's attributes, whether it convolves, and its faster form."""
     import torch
-    from diffsynth.models.wan_video_vae import CausalConv3d
 
     # Asked each time: running out of memory moves a net between two parts.
     weight = next(model.parameters())
@@ -57,15 +57,15 @@ def _taken(model: Any, forms: Sequence[tuple[Any, Callable[..., Any]]]) -> Itera
         forms = ()
     changed = []
     try:
-        for module, form in forms:
-            if convolves or not isinstance(module, CausalConv3d):
+        for attributes, convolution, form in forms:
+            if convolves or not convolution:
                 # Not by Module's own way to set an attribute, which takes longer than a small layer.
-                vars(module)["forward"] = form
-                changed.append(module)
+                attributes["forward"] = form
+                changed.append(attributes)
         yield
     finally:
-        for module in changed:
-            del vars(module)["forward"]
+        for attributes in changed:
+            del attributes["forward"]
 
 
 def _convolve(module: Any, x: torch.Tensor, cache_x: torch.Tensor | None = None) -> torch.Tensor:
