@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..errors import SettingsError
@@ -145,6 +146,13 @@ class Cell:
     index: tuple[int, ...]
     labels: tuple[str, ...]
     scene: Scene = OWN
+
+    @cached_property
+    def effective(self) -> SampleSettings:
+        """``plan.effective`` of the settings."""
+        from .plan import effective
+
+        return effective(self.settings)
 
 
 def make_axis(name: str, values: Iterable[Any], labels: Iterable[str] | None = None) -> Axis:

@@ -14,7 +14,6 @@ from ..wan.pictures import TIME_STRIDE
 from ..wan.schedule import needs_negative
 from ..wan.settings import SampleSettings
 from .axes import Cell
-from .plan import effective
 from .sharing import peak_states, plan_sharing
 from .work import Work, computation_order
 
@@ -96,15 +95,15 @@ def estimate(work: Work, folder: Path | None = None) -> Estimate:
         ),
         picture_encodes=(len(named), len({_pictures(cell) for cell in distinct})),
         lora_loads=(
-            sum(len(effective(cell.settings).loras) for cell in named),
-            len({use.file for cell in distinct for use in effective(cell.settings).loras}),
+            sum(len(cell.effective.loras) for cell in named),
+            len({use.file for cell in distinct for use in cell.effective.loras}),
         ),
         disk=round(disk),
         disk_measured=bool(measured),
         prefix_disk=peak_states(work.todo, work.sharing) * max((_state(work, cell) for cell in work.todo), default=0),
         seconds=_seconds(work, measured),
         measured=len(measured),
-        step_cached=sum(effective(cell.settings).step_cache > 0 for cell in work.todo),
+        step_cached=sum(cell.effective.step_cache > 0 for cell in work.todo),
     )
 
 
@@ -173,7 +172,7 @@ def _size(settings: SampleSettings) -> tuple[int, int, int]:
 
 
 def _texts(cell: Cell) -> tuple[str, ...]:
-    guided = needs_negative(effective(cell.settings))
+    guided = needs_negative(cell.effective)
     return (cell.prompt.text, cell.prompt.negative) if guided else (cell.prompt.text,)
 
 

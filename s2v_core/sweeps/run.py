@@ -17,7 +17,6 @@ from ..video.clip import Clip
 from .axes import Cell, Sweep
 from .estimate import estimate_seconds
 from .events import Damaged, Event, Failed, Finished, Planned, Started, Stepped, Waiting
-from .plan import effective
 from .prefixes import FOLDER, Prefixes
 from .store import CellStore
 from .work import Renderer, Renderers, Work, plan_cells, plan_work
@@ -269,7 +268,7 @@ def _render(
         lent["on_latents"] = latents.append
     known = _facts(work, cell)
     peak = Peak()
-    clip = renderer.render(cell.prompt, effective(cell.settings), on_step=on_step, should_stop=should_stop, **lent)
+    clip = renderer.render(cell.prompt, cell.effective, on_step=on_step, should_stop=should_stop, **lent)
     seconds = time.monotonic() - started
     known["seconds"] = round(seconds, 3)
     known["forwards"] = lender.forwards if lender else work.sharing.trails[cell.id].forwards
@@ -284,7 +283,7 @@ def _render(
 def _facts(work: Work, cell: Cell) -> dict[str, Any]:
     """What ``cell.json`` says of where a cell comes from."""
     renderer = work.renderer(cell)
-    uses = effective(cell.settings).loras
+    uses = cell.effective.loras
     loras = {"lora sha256": {use.file: renderer.lora_sha256(use.file) for use in uses}} if uses else {}
     return {
         "fingerprint": dict(renderer.fingerprint),

@@ -12,7 +12,7 @@ from ..video.clip import Clip
 from ..wan.settings import SampleSettings
 from .axes import Cell, Sweep
 from .kinds import SCENE_AXES
-from .plan import effective, plan
+from .plan import plan
 from .prefixes import Prefixes
 from .scene import Scene
 from .sharing import Lender, Sharing, plan_sharing
@@ -87,7 +87,7 @@ class Work:
             wanted.setdefault(id(renderer), (renderer, []))[1].append(cell)
         for renderer, cells in wanted.values():
             if expect := getattr(renderer, "expect", None):
-                expect([(cell.prompt, effective(cell.settings)) for cell in cells])
+                expect([(cell.prompt, cell.effective) for cell in cells])
 
     def sweep_of(self, cell: Cell) -> Sweep:
         """The first sweep that names a cell."""
@@ -173,7 +173,7 @@ def computation_order(cells: Iterable[Cell], trails: Mapping[str, Trail] | None 
     branches: dict[str, int] = {}
 
     def key(cell: Cell) -> tuple[int, ...]:
-        settings = effective(cell.settings)
+        settings = cell.effective
         parts: tuple[Hashable, ...] = (
             cell.scene.model,
             tuple(use.file for use in settings.loras),

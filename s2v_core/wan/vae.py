@@ -8,7 +8,7 @@ reduction that a CPU does badly. On a GPU the classes' own ways stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -30,14 +30,15 @@ def fast_vae(vae: Any, exact: bool = False) -> AbstractContextManager[None]:
     return fast_blocks(vae, exact)()
 
 
-def fast_blocks(vae: Any, exact: bool = False) -> Block:
+def fast_blocks(vae: Any, exact: bool = False, layers: Iterable[Any] | None = None) -> Block:
     """What gives ``fast_vae``'s block again and again, for work in parts: finding the layers costs as much as small
-    parts do. It knows the layers of now; ask for a new one for the next video.
+    parts do. It knows the layers of now; ask for a new one for the next video. ``layers``: those that will compute, all
+    if not given.
     """
     from diffsynth.models.wan_video_vae import CausalConv3d, RMS_norm
 
     forms = []
-    for module in vae.model.modules():
+    for module in vae.model.modules() if layers is None else layers:
         if isinstance(module, CausalConv3d):
             forms.append((vars(module), True, partial(_same_bits if exact else _convolve, module)))
         elif isinstance(module, RMS_norm) and module.channel_first and not exact:

@@ -26,12 +26,12 @@ def decode_parts(vae: Any, latents: torch.Tensor, exact: bool, run: Run) -> Iter
     ``latents``: in the VAE's type, on its device. ``exact``: DiffSynth's bits (``vae.fast_vae``).
     """
     import torch
-    from diffsynth.models.wan_video_vae import count_conv3d
 
     net = vae.model
     mean, inverse = (one.to(latents).view(1, -1, 1, 1, 1) for one in vae.scale)
-    cache: list[Any] = [None] * count_conv3d(net.decoder)
-    fast = fast_blocks(vae, exact)
+    layers = list(net.decoder.modules())
+    cache: list[Any] = _empty_cache(layers)
+    fast = fast_blocks(vae, exact, [net.conv2, *layers])
 
     def begin() -> torch.Tensor:
         with torch.no_grad(), fast():
@@ -55,12 +55,12 @@ def decode_parts(vae: Any, latents: torch.Tensor, exact: bool, run: Run) -> Iter
 def encode_parts(vae: Any, video: torch.Tensor, exact: bool, run: Run) -> torch.Tensor:
     """Latents [1, 16, T, H/8, W/8] of pixels [1, 3, 4 T - 3, H, W] from -1 to 1, which may be on another device."""
     import torch
-    from diffsynth.models.wan_video_vae import count_conv3d
 
     net = vae.model
     place = next(net.parameters()).device
-    cache: list[Any] = [None] * count_conv3d(net.encoder)
-    fast = fast_blocks(vae, exact)
+    layers = list(net.encoder.modules())
+    cache: list[Any] = _empty_cache(layers)
+    fast = fast_blocks(vae, exact, [net.conv1, *layers])
 
     def part(frames: slice) -> tuple[torch.Tensor, list[Any]]:
         own = list(cache)
@@ -82,3 +82,10 @@ def encode_parts(vae: Any, video: torch.Tensor, exact: bool, run: Run) -> torch.
         made, cache = run(partial(part, frames))
         found.append(made)
     return run(end)
+
+
+def _empty_cache(layers: list[Any]) -> list[Any]:
+    """A place for each layer that remembers frames."""
+    from diffsynth.models.wan_video_vae import CausalConv3d
+
+    return [None] * sum(isinstance(layer, CausalConv3d) for layer in layers)

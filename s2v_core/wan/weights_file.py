@@ -11,7 +11,9 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Interrupted, ModelFileError
@@ -101,7 +103,7 @@ def read_table(files: tuple[str, ...], path: str = "") -> Weights:
     tensors: dict[str, TensorInfo] = {}
     metadata: dict[str, str] = {}
     for file in files:
-        table, more = _read_one_table(file)
+        table, more = _table_of(file)
         if twice := tensors.keys() & table.keys():
             raise ModelFileError(
                 f"{file} repeats a tensor of another shard.",
@@ -198,6 +200,21 @@ def _config_beside(file: str) -> dict[str, Any]:
             remedy="Download it again.",
         ) from error
     return found
+
+
+def _table_of(file: str) -> tuple[Mapping[str, TensorInfo], Mapping[str, str]]:
+    """``_read_one_table``, or what it said of the same state of the file."""
+    try:
+        facts = Path(file).stat()
+    except OSError:
+        return _read_one_table(file)  # which says what is wrong
+    return _remembered_table(file, (facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns))
+
+
+@lru_cache(maxsize=64)
+def _remembered_table(file: str, state: tuple[int, ...]) -> tuple[Mapping[str, TensorInfo], Mapping[str, str]]:
+    table, metadata = _read_one_table(file)
+    return MappingProxyType(table), MappingProxyType(metadata)
 
 
 def _read_one_table(file: str) -> tuple[dict[str, TensorInfo], dict[str, str]]:
