@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,11 @@ from .store import CellStore
 
 if TYPE_CHECKING:
     import torch
+
+
+# Threads of Python take turns. In this many seconds the next cell is with the nets, which leave the turn to others;
+# begun at once, writing would hold it up by some ms.
+_MOMENT = 0.02
 
 
 class Writer:
@@ -30,6 +36,7 @@ class Writer:
         self.raised: BaseException | None = None
         self._store = store
         self._thread = ThreadPoolExecutor(1, "cell store")
+        self._awaited = Event()
         self._writing: tuple[Future[None], Callable[[], None]] | None = None
 
     def __enter__(self) -> Writer:
@@ -63,6 +70,7 @@ class Writer:
         write = partial(self._store.put, cell, clip, meta, latents=latents)
         with held:
             before = self._written()
+            self._awaited.clear()
             self._writing = self._thread.submit(self._work, held.pop_all(), cell.id, write), on_written
         # Only now: whatever the listener raises, this cell is kept too.
         if before:
@@ -83,6 +91,7 @@ class Writer:
         if self._writing is None:
             return None
         future, on_written = self._writing
+        self._awaited.set()
         try:
             future.result()
         except BaseException as error:
@@ -97,5 +106,6 @@ class Writer:
 
     def _work(self, held: ExitStack, id: str, write: Callable[[], Any]) -> None:
         with held:
+            self._awaited.wait(_MOMENT)
             self._store.take_over(id)
             write()
