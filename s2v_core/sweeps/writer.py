@@ -106,6 +106,6 @@ class Writer:
 
     def _work(self, held: ExitStack, id: str, write: Callable[[], Any]) -> None:
         with held:
-            self._awaited.wait(_MOMENT)
             self._store.take_over(id)
+            self._awaited.wait(_MOMENT)
             write()
