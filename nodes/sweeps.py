@@ -258,5 +258,6 @@ def _show(event: Any, progress: host.Progress, feed: live.Feed) -> None:
     if isinstance(event, Stepped):
         share = 100 * (event.step.index + 1) // (event.step.total + 1)
         progress(100 * (event.number - 1) + share, 100 * event.total, picture)
-    elif isinstance(event, Finished):
+    elif isinstance(event, Finished) and event.number == event.total:
+        # Of the others it comes when the next one is under way already: the bar would go back.
         progress(100 * event.number, 100 * event.total)

@@ -110,7 +110,8 @@ def test_a_layer_that_was_replaced_takes_its_fast_form_in_the_next_video(engine)
 def test_the_layers_are_looked_for_once_a_video(engine, monkeypatch):
     vae = deepcopy(engine.use("vae")[0])
     walks = []
-    modules = vae.model.modules
-    monkeypatch.setattr(vae.model, "modules", lambda: walks.append(1) or modules())
+    modules = vae.model.decoder.modules
+    monkeypatch.setattr(vae.model.decoder, "modules", lambda: walks.append(1) or modules())
+    monkeypatch.setattr(vae.model, "modules", lambda: pytest.fail("only the decoder's layers are needed"))
     assert sum(1 for _ in decode_parts(vae, torch.randn(1, 16, 3, 6, 8), False, lambda work: work())) == 3
     assert len(walks) == 1
