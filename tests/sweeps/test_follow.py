@@ -87,6 +87,7 @@ def test_what_is_left_after_a_cell(told):
 
 
 def test_what_was_measured_before_is_known_at_once(sweep, renderer, store):
+    renderer.seconds_a_step = 0.002  # cells of no time say nothing of others
     run_sweep(replace(sweep, axes=sweep.axes[1:]), renderer, store)
     clock = Clock()
     follower = Follower(clock)
