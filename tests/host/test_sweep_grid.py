@@ -60,7 +60,7 @@ def test_a_run_is_followed_and_its_cells_are_shown(host: Any) -> None:
 
 def test_a_stopped_run_says_so(host: Any) -> None:
     prompt = sweep_prompt("halted", ("guidance", "2, 3"), ("seed", "0, 1"))
-    prompt["3"]["inputs"]["steps"] = 6
+    prompt["3"]["inputs"]["steps"] = 60  # time to stop it on a quick machine too
 
     def second(event: dict[str, Any]) -> bool:
         return event["type"] == "skeleton2video.sweep" and event["data"]["run"]["number"] == 2

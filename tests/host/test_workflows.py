@@ -206,7 +206,7 @@ def test_progress_and_previews_arrive(host: Any) -> None:
 
 
 def test_interrupted_sweep_keeps_its_cells_and_goes_on(host: Any, cell_hashes: Callable[[str], dict[str, str]]) -> None:
-    prompt = small("guidance_sweep", host, name="stopped", steps=12)
+    prompt = small("guidance_sweep", host, name="stopped", steps=60)  # time to stop it on a quick machine too
     sweep = node_of(prompt, "RunSweep")
 
     def in_third_cell(event: dict[str, Any]) -> bool:
