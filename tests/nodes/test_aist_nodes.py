@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.nodes.test_nodes import in_host  # noqa: F401 (a fixture)
-
 # Clips of one colour a camera, in a folder of the host's input.
 FILL = """
 import numpy as np
@@ -33,7 +31,7 @@ def levels(images):
 """
 
 
-def test_another_camera_of_the_same_dance(in_host: Any) -> None:  # noqa: F811
+def test_another_camera_of_the_same_dance(in_host: Any) -> None:
     said = in_host(
         FILL
         + """
@@ -57,7 +55,7 @@ print(json.dumps({
     assert "no valid genre" in said["nameless"] and said["other"] == ["", "", "", "", "", "", 0.0, None]
 
 
-def test_a_dataset_is_chosen_and_read_as_lists(in_host: Any) -> None:  # noqa: F811
+def test_a_dataset_is_chosen_and_read_as_lists(in_host: Any) -> None:
     said = in_host(
         FILL
         + """

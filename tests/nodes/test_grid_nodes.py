@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from s2v_core.video.metadata import OWN, read_metadata
-from tests.nodes.test_nodes import in_host  # noqa: F401 (a fixture)
 
 SWEEP = """
 import importlib, numpy as np, torch
@@ -35,7 +34,7 @@ def ready(name):
 GRAPH = {"workflow": {"nodes": [{"id": 7}]}, "prompt": {"7": {"class_type": "x", "inputs": {}}}}
 
 
-def test_a_grid_is_saved_with_its_graph(in_host: Any) -> None:  # noqa: F811
+def test_a_grid_is_saved_with_its_graph(in_host: Any) -> None:
     said = in_host(
         "NAME = 'grids'\n"
         + SWEEP
@@ -69,7 +68,7 @@ print(json.dumps({"grid": list(grid.shape), "old": list(old.args[0].shape), "she
     assert read_metadata(said["again"])[OWN]["kind"] == "grid", "the host's own saving keeps it"
 
 
-def test_a_cell_is_picked_saved_and_handed_on(in_host: Any) -> None:  # noqa: F811
+def test_a_cell_is_picked_saved_and_handed_on(in_host: Any) -> None:
     said = in_host(
         "NAME = 'cells'\n"
         + SWEEP
@@ -94,14 +93,14 @@ print(json.dumps({"level": round(float(frames[0, 0, 0, 0]) * 255), "shape": list
     assert json.dumps(found["workflow"]) == json.dumps(GRAPH["workflow"])
 
 
-def test_graphs_saved_before_still_fit(in_host: Any) -> None:  # noqa: F811
+def test_graphs_saved_before_still_fit(in_host: Any) -> None:
     required = in_host("print(json.dumps(sorted(named('SweepGrid').INPUT_TYPES()['required'])))")
     assert required == ["page", "sweep"]
     with pytest.raises(AssertionError):
         in_host("named('SweepGrid').execute(None, 1, format='avi')")
 
 
-def test_cells_are_scored_and_the_claims_judged(in_host: Any) -> None:  # noqa: F811
+def test_cells_are_scored_and_the_claims_judged(in_host: Any) -> None:
     said = in_host(
         "NAME = 'scored'\n"
         + SWEEP

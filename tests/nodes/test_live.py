@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.test_nodes import in_host  # noqa: F401 (a fixture)
-
 SWEEP = """
 import importlib, sys, types, threading, time
 from fractions import Fraction
@@ -48,7 +46,7 @@ def go(**how):
 """
 
 
-def test_a_run_is_told_step_by_step(in_host: Any) -> None:  # noqa: F811
+def test_a_run_is_told_step_by_step(in_host: Any) -> None:
     said = in_host(
         "NAME = 'told'\n"
         + SWEEP
@@ -118,7 +116,7 @@ async def asking(work):
 """
 
 
-def test_what_pages_may_ask_for(in_host: Any) -> None:  # noqa: F811
+def test_what_pages_may_ask_for(in_host: Any) -> None:
     said = in_host(
         "NAME = 'asked'\n"
         + SWEEP
@@ -164,7 +162,7 @@ print(json.dumps(asyncio.run(asking(work))))
 LEAVING = ["..", "../..", "../../etc", "/etc", "asked/../..", ".", " ", "", "link", "a\0b", "@0123456789abcdef", "~"]
 
 
-def test_nothing_else_can_be_read(in_host: Any) -> None:  # noqa: F811
+def test_nothing_else_can_be_read(in_host: Any) -> None:
     said = in_host(
         f"NAME, LEAVING = 'kept', {LEAVING!r}\n"
         + SWEEP
@@ -200,7 +198,7 @@ print(json.dumps(asyncio.run(asking(work))))
 
 
 @pytest.mark.parametrize("what", ["plan", "clip"])
-def test_damage_is_said(in_host: Any, what: str) -> None:  # noqa: F811
+def test_damage_is_said(in_host: Any, what: str) -> None:
     said = in_host(
         f"NAME, WHAT = 'damaged_{what}', {what!r}\n"
         + SWEEP

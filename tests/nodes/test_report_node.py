@@ -9,10 +9,9 @@ from s2v_core.sweep_report.copies import LORA, OUTPUTS, SAMPLER, SOCKETS, comfy_
 from s2v_core.sweeps.axes import Cell
 from s2v_core.wan.settings import LoraUse, SampleSettings
 from tests.nodes.test_grid_nodes import SWEEP
-from tests.nodes.test_nodes import in_host  # noqa: F401 (a fixture)
 
 
-def test_the_page_is_written_and_handed_out_but_nothing_else_is(in_host: Any) -> None:  # noqa: F811
+def test_the_page_is_written_and_handed_out_but_nothing_else_is(in_host: Any) -> None:
     said = in_host(
         "NAME = 'pages'\n"
         + SWEEP
@@ -44,7 +43,7 @@ print(json.dumps({"path": made.args[0], "old": old.args[0], "place": place, "ref
     assert "<title>my title</title>" in text and '"name": "control video"' in text and '"name": "reference"' in text
 
 
-def test_the_copied_graph_has_the_nodes_own_sockets_and_values(in_host: Any) -> None:  # noqa: F811
+def test_the_copied_graph_has_the_nodes_own_sockets_and_values(in_host: Any) -> None:
     said = in_host(
         """
 def form(name):

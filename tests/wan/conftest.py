@@ -75,3 +75,38 @@ def inputs():
     latents = torch.randn(1, 16, 2, 4, 6, generator=generator)
     contexts = {side: torch.randn(1, 12, 32, generator=generator) for side in ("positive", "negative")}
     return latents, contexts, torch.randn(1, 96, 2, 4, 6, generator=generator), torch.tensor([700.0])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where text states and latents are kept."""
+    return tmp_path / "kept"
+
+
+@pytest.fixture
+def loaded(tiny, folder):
+    """Gives an engine as a new run has it."""
+    from s2v_core.wan.engine import load_engine
+    from s2v_core.wan.kept import Kept
+
+    return lambda **how: load_engine(tiny, device="cpu", **{"dtype": "float32", "kept": Kept(folder), **how})
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """What is encoded from now on."""
+    from s2v_core.wan import text_states, vace
+
+    calls = []
+    for place, name in ((text_states, "encode_text"), (vace, "encode")):
+        made = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *a, _made=made, _name=name: calls.append(_name) or _made(*a))
+    return calls
+
+
+@pytest.fixture
+def own_model(tmp_path):
+    """A tiny model whose files may be spoiled."""
+    from s2v_core.wan.tiny import build_tiny
+
+    return build_tiny(tmp_path / "model")
