@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import comfy.model_management as management
-import torch
 
 from ..s2v_core.wan import engine as engine_module
 from ..s2v_core.wan.engine import NETS, Engine, ModelFiles
@@ -21,6 +20,8 @@ from ..s2v_core.wan.room import working_memory
 from .work import Progress, interruptible
 
 if TYPE_CHECKING:
+    import torch
+
     from .patcher import EngineNet
 
 
@@ -30,6 +31,8 @@ _KNOWN: weakref.WeakKeyDictionary[Engine, dict[str, EngineNet]] = weakref.WeakKe
 
 def device_of(engine: Engine) -> torch.device:
     """The engine's device by the host's own name, for "cuda" and "cuda:0" are two names to it."""
+    import torch
+
     device = torch.device(engine.device)
     own: torch.device = management.get_torch_device()
     return own if device.index is None and device.type == own.type else device
@@ -56,6 +59,8 @@ def move(engine: Engine, names: tuple[str, ...]) -> None:
 
 def read(engine: Engine, names: tuple[str, ...]) -> None:
     """Read parts that are not loaded, with the host's progress bar and stop button; on the CPU in room it makes."""
+    import torch
+
     from ..s2v_core.wan.contents import weights_size
 
     if device_of(engine).type == "cpu":
@@ -108,6 +113,8 @@ def finished(engine: Engine) -> None:
 
 def make_room(size: float, device: str) -> None:
     """Have the host's models leave the device until ``size`` bytes are free, if they can."""
+    import torch
+
     management.free_memory(size, torch.device(device))
 
 
@@ -160,6 +167,8 @@ def rendering(engine: Engine) -> Iterator[Callable[[], bool]]:
     What the host let go of meanwhile is read again. The host runs nodes in torch's inference mode, whose tensors cannot
     be used outside it. In here that mode is off, so that what the engine remembers can be used anywhere.
     """
+    import torch
+
     if engine.kept:
         # A file's sha256 is asked for once; a large one takes a minute.
         show = _bar()

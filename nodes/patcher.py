@@ -10,15 +10,17 @@ import sys
 import weakref
 from contextlib import suppress
 from functools import cache
+from typing import TYPE_CHECKING
 
 import comfy.model_management as management
-import torch
 from comfy.model_patcher import ModelPatcher
 
 from ..s2v_core.wan.engine import NETS, Engine
 from ..s2v_core.wan.placement import Placement
 
-_CPU = torch.device("cpu")
+if TYPE_CHECKING:
+    import torch
+
 # What the host's log calls them.
 _NAMES = {"transformer": "WanVaceTransformer", "vae": "WanVaceVAE", "text_encoder": "WanVaceTextEncoder"}
 
@@ -31,11 +33,14 @@ class EngineNet(ModelPatcher):  # type: ignore[misc, unused-ignore]
     """
 
     def __init__(self, engine: Engine, net: str, device: torch.device) -> None:
+        import torch
+
+        cpu = torch.device("cpu")
         # A module of our own around them, for the host writes attributes of its own into it.
         holder = _holder(net)({name: engine.parts[name] for name in NETS[net]})
-        self.placement = None if device == _CPU else Placement(holder, device)
+        self.placement = None if device == cpu else Placement(holder, device)
         size = self.placement.size if self.placement else management.module_size(holder)
-        super().__init__(holder, load_device=device, offload_device=_CPU, size=size)
+        super().__init__(holder, load_device=device, offload_device=cpu, size=size)
         self._engine = weakref.ref(engine)
         self._net = net
         self._here = False
@@ -86,6 +91,8 @@ class EngineNet(ModelPatcher):  # type: ignore[misc, unused-ignore]
 
 @cache
 def _holder(net: str) -> type[torch.nn.ModuleDict]:
+    import torch
+
     return type(_NAMES[net], (torch.nn.ModuleDict,), {})
 
 
