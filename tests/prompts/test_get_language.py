@@ -41,7 +41,6 @@ class Hub:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                self.close_connection = True
                 path = self.path.split("?")[0]
                 at = f"/{REPOSITORY}/resolve/{COMMIT}/"
                 if path == f"/api/models/{REPOSITORY}":
@@ -65,6 +64,8 @@ class Hub:
 
             def answer(self, code: int, body: bytes, cut: int | None = None, **headers: str) -> None:
                 self.send_response(code)
+                # Said, and not only done: a client that hears nothing may ask again as the connection closes.
+                self.send_header("Connection", "close")
                 for name, value in {"Content_Length": str(len(body)), **headers}.items():
                     self.send_header(name.replace("_", "-"), value)
                 self.end_headers()
