@@ -197,38 +197,12 @@ def test_an_error_in_writing_comes_with_the_next_step(sweep, renderer, store, mo
     assert sum(steps) < 4, "the second cell was not rendered to its end"
 
 
-@pytest.mark.parametrize("how", ["stop", "listener", "failure"])
-def test_an_error_in_writing_is_not_hidden_by_another_end(sweep, renderer, slow, monkeypatch, how):
-    """The cell that cannot be written is still in work when the run is stopped."""
-    refuse(monkeypatch, 1)
+ENDS = pytest.mark.parametrize("how", ["stop", "listener", "failure"])
+
+
+def run_to_an_end(sweep, renderer, slow, how, told) -> None:
+    """The run ends in its second cell, while the first one is still being written. ``told``: gets the events."""
     slow.gate.clear()
-
-    def second():
-        if len(renderer.rendered) == 2:
-            threading.Timer(0.1, slow.gate.set).start()
-            return True
-        return False
-
-    def fails(prompt, settings):
-        if how == "failure" and second():
-            raise ValueError("odd")
-
-    def listen(event):
-        if how == "listener" and isinstance(event, Stepped) and second():
-            raise RuntimeError("host")
-
-    renderer.fails = fails
-    stop = second if how == "stop" else None
-    with pytest.raises(StoreError, match="No space left"):
-        run_sweep(sweep, renderer, slow, on_event=listen, should_stop=stop, stop_on_error=True)
-    assert slow.ids() == ()
-    assert slow.in_flight() == {}
-
-
-@pytest.mark.parametrize("how", ["stop", "listener", "failure"])
-def test_what_is_being_written_at_the_end_is_finished_and_counted(sweep, renderer, slow, how):
-    slow.gate.clear()
-    told = []
 
     def second():
         if len(renderer.rendered) == 2:
@@ -246,16 +220,25 @@ def test_what_is_being_written_at_the_end_is_finished_and_counted(sweep, rendere
             raise RuntimeError(f"host {len(told)}")
 
     renderer.fails = fails
+    stop = second if how == "stop" else None
+    run_sweep(sweep, renderer, slow, on_event=listen, should_stop=stop, stop_on_error=True)
+
+
+@ENDS
+def test_an_error_in_writing_is_not_hidden_by_another_end(sweep, renderer, slow, monkeypatch, how):
+    refuse(monkeypatch, 1)
+    with pytest.raises(StoreError, match="No space left"):
+        run_to_an_end(sweep, renderer, slow, how, [])
+    assert slow.ids() == ()
+    assert slow.in_flight() == {}
+
+
+@ENDS
+def test_what_is_being_written_at_the_end_is_finished_and_counted(sweep, renderer, slow, how):
+    told = []
     kind = {"stop": Interrupted, "listener": RuntimeError, "failure": ValueError}[how]
     with pytest.raises(kind) as caught:
-        run_sweep(
-            sweep,
-            renderer,
-            slow,
-            on_event=listen,
-            should_stop=second if how == "stop" else None,
-            stop_on_error=True,
-        )
+        run_to_an_end(sweep, renderer, slow, how, told)
     assert len(CellStore(slow.folder).ids()) == 1
     assert slow.in_flight() == {}
     # Also whoever ended the run by raising hears of it; what it raises then is not what ended the run.
