@@ -214,6 +214,17 @@ def test_every_file_is_flushed_once_before_its_folder_gets_its_name(tmp_path: Pa
     assert [name.endswith(".txt") for name, _ in flushed[5:]] == [True, False]
 
 
+def test_what_can_be_made_again_waits_for_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    for lasting in (False, True):
+        with atomic_path(tmp_path / "file", lasting=lasting) as temporary:
+            temporary.write_text(str(lasting))
+        assert (tmp_path / "file").read_text() == str(lasting)
+        assert bool(flushed) is lasting
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_an_empty_folder_is_filled_and_a_full_one_is_kept(tmp_path: Path):
     target = tmp_path / "abc"
     target.mkdir()

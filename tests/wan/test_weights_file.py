@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from s2v_core.errors import Interrupted, ModelFileError
+from s2v_core.wan import weights_file
 from s2v_core.wan.weights_file import read_table, read_tensors, weight_files
 
 TENSORS = {f"block.{index}.weight": torch.arange(6.0).reshape(2, 3) + index for index in range(5)}
@@ -38,6 +39,23 @@ def write_shards(folder, stem="diffusion_pytorch_model", index=True, count=3):
     if index:
         (folder / f"{stem}.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
     return names
+
+
+def test_a_table_is_read_once_for_each_state_of_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    save_file(TENSORS, path)
+    reads, plain = [], weights_file._read_one_table
+    monkeypatch.setattr(weights_file, "_read_one_table", lambda file: reads.append(file) or plain(file))
+    first = read_table((str(path),))
+    first.tensors.clear()  # whoever changes what was given changes nothing for others
+    assert read_table((str(path),)).tensors.keys() == TENSORS.keys()
+    assert len(reads) == 1
+    stat = path.stat()
+    save_file({name.replace("block", "other"): tensor for name, tensor in TENSORS.items()}, path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size
+    assert {name[:5] for name in read_table((str(path),)).tensors} == {"other"}
+    assert len(reads) == 2
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt", ".old.pth"])
