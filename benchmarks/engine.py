@@ -11,7 +11,7 @@ layers, heads of 128, a VAE 8 wide; 17 frames of 96 x 96 with a reference pictur
 - comfy: the same beside ComfyUI's ``VaceWanModel`` (``COMFY_ROOT`` names a ComfyUI), in a process of its own.
 - memory: the peak of one forward over 8k tokens with 15 VACE layers, beside DiffSynth's, each in a process of its own.
 - times: where the time of a sweep goes. "Outside of the nets" is all that the rendering thread spends there or waits;
-  cells are written beside it where torch leaves a core free (``OMP_NUM_THREADS``), else it waits for them.
+  cells are written beside it, which takes time of the cores that is not seen there.
 - growth: 100 samples in a row, and a cancelled one.
 - flops: the seconds of each part at three sizes, two of them predicted by arithmetic from the first.
 - approximations: step caching, guidance in a window and drafts beside the exact result, by the trained nano model; only

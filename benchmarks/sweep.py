@@ -4,11 +4,11 @@
                                [--frames 17] [--device auto] [--alone]
 
 The unavoidable work is the sum of the transformer's forwards (with what they prepare for all steps), the encodes and
-the decodes, each timed where it happens. Everything else of the run is overhead: planning, hashing, the store, reading
-and writing shared latents. Cells are written beside the work where torch leaves a core free (``OMP_NUM_THREADS``).
-The goal is below 3%. ``--alone`` also renders every named cell by itself, compares the
-pixels, and gives the speed-up. Nothing that an earlier run encoded is used (the engine has no ``kept``). Small models
-at small sizes show more overhead than real ones: writing a clip costs the same for both.
+the decodes, each timed where it happens. Everything else of the run is overhead: planning, hashing, the store,
+reading and writing shared latents. Cells are written beside the work, which is said apart. The goal is below 3%.
+``--alone`` also renders every named cell by itself, compares the pixels, and gives the speed-up. Nothing that an
+earlier run encoded is used (the engine has no ``kept``). Small models at small sizes show more overhead than real
+ones: writing a clip costs the same for both.
 """
 
 from __future__ import annotations
